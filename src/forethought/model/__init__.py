@@ -1,0 +1,1 @@
+"""What the model is: architecture, weights, adapters, checkpoints and digests, tokenizer and renderer."""

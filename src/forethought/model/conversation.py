@@ -1,0 +1,101 @@
+"""A conversation as the model sees it: items, tools and an effort. What a renderer turns into tokens.
+
+These are the only message types of the product below the API's wire models: training, evaluation and serving build
+the same ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["developer", "system", "user", "assistant"]
+Effort = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text. Never becomes a special token, whatever it spells."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A place for an image of `tokens` embeddings; `content_hash` names the content, the tensor travels apart."""
+
+    content_hash: str
+    tokens: int
+
+
+Part = Text | Image
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something said by a role. An assistant's message is an answer."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, role: Role, text: str) -> "Message":
+        """A message of one text."""
+        return cls(role, (Text(text),))
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """Hidden chain of thought. Shown to nobody but the model itself, within one turn."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model calls a tool; `arguments` is the JSON text as the model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gave back."""
+
+    call_id: str
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+Item = Message | Thinking | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A function the model may call. `parameters` is a JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """All that decides the next prompt. `effort` and `budget` (thinking tokens) are None for a model, or a turn,
+    that does not think."""
+
+    items: tuple[Item, ...]
+    tools: tuple[ToolDefinition, ...] = ()
+    effort: Effort | None = None
+    budget: int | None = None

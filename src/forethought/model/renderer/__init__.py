@@ -1,0 +1,1 @@
+"""Renderers: a conversation into tokens, a token stream back into typed pieces."""

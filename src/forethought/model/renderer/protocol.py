@@ -1,0 +1,141 @@
+"""What a renderer is: a conversation into tokens, and a token stream back into typed pieces.
+
+One renderer per checkpoint serves training, evaluation and serving. Nothing else formats a prompt or parses an
+output.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from forethought.model.conversation import Conversation, Item
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """More hidden thinking. `text` may be empty only in the pieces of an empty thinking that just closed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingEnd:
+    """The thinking is over (its end marker was read)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More of the visible answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStart:
+    """Tool call number `index` (from 0 in this output) begins; its name is known."""
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """More of the JSON arguments of tool call `index`."""
+
+    index: int
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEnd:
+    """Tool call `index` is complete. `arguments` is the whole text."""
+
+    index: int
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Output that looked like a tool call and was none. The text is shown to nobody as an answer."""
+
+    text: str
+
+
+Piece = ThinkingDelta | ThinkingEnd | TextDelta | ToolCallStart | ToolCallDelta | ToolCallEnd | Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlace:
+    """Where an image's embeddings go: `tokens` placeholder ids from `position` on."""
+
+    position: int
+    tokens: int
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered conversation, ready for the engine. `thinking_open` says that it ends inside the thinking."""
+
+    token_ids: tuple[int, ...]
+    thinking_open: bool = False
+    images: tuple[ImagePlace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingMarkers:
+    """The ids that open and close thinking. `end_ids` is what a forced end appends (it ends with the closing
+    marker; a template format may need more tokens than one)."""
+
+    start_id: int
+    end_ids: tuple[int, ...]
+
+
+class Parser(Protocol):
+    """Turns one output's tokens into pieces, as they come. The pieces do not depend on how the ids are split into
+    calls of `feed`, up to the joining of adjacent deltas."""
+
+    def feed(self, token_ids: Iterable[int]) -> list[Piece]:
+        """The pieces that these tokens complete."""
+        ...
+
+    def finish(self) -> list[Piece]:
+        """The output is over: what was held back comes out."""
+        ...
+
+
+class Renderer(Protocol):
+    """One prompt format. `name` and `version` are part of the checkpoint's digest."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """Tokens that end an output."""
+        ...
+
+    @property
+    def thinking(self) -> ThinkingMarkers | None:
+        """None for a format that cannot think."""
+        ...
+
+    def render(self, conversation: Conversation, *, think: bool) -> Prompt:
+        """The prompt for the model's next output; with `think`, it ends just inside the thinking.
+
+        Thinking items before the last user message are left out (reasoning is kept within a turn only).
+        Raises `RenderError` for what the format cannot express.
+        """
+        ...
+
+    def render_output(self, items: tuple[Item, ...]) -> tuple[int, ...]:
+        """The tokens of an output made of these items (thinking, answer, tool calls), its stop token included:
+        what training learns from, and the inverse of `parser`."""
+        ...
+
+    def parser(self, *, thinking_open: bool) -> Parser:
+        """A fresh parser for one output."""
+        ...
