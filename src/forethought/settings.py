@@ -41,26 +41,22 @@ class EngineSettings(BaseModel):
     runner: RunnerName = "auto"
     dtype: Dtype = "auto"
     quantization: Quantization = "none"
-    threads: int = Field(0, ge=0, description="0: one per physical core")
-    cache_tokens: int = Field(0, ge=0)
-    max_running: int = Field(256, ge=1, description="sequences in one step")
-    max_queued: int = Field(1024, ge=1, description="requests waiting; one more is refused")
-    max_step_tokens: int = Field(512, ge=32, description="tokens computed in one step (chunked prefill)")
+    threads: int = Field(default=0, ge=0, description="0: one per physical core")
+    cache_tokens: int = Field(default=0, ge=0)
+    max_running: int = Field(default=256, ge=1, description="sequences in one step")
+    max_queued: int = Field(default=1024, ge=1, description="requests waiting; one more is refused")
+    max_step_tokens: int = Field(default=512, ge=32, description="tokens computed in one step (chunked prefill)")
     prefix_sharing: bool = True
-    step_timeout: float = Field(30.0, gt=0, description="seconds after which a step counts as hung")
-    start_timeout: float = Field(120.0, gt=0, description="seconds the engine process may take to start")
+    step_timeout: float = Field(default=30.0, gt=0, description="seconds after which a step counts as hung")
+    start_timeout: float = Field(default=120.0, gt=0, description="seconds the engine process may take to start")
 
 
 class Settings(BaseSettings):
     """Everything a command can be told."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FORETHOUGHT_", env_nested_delimiter="__", frozen=True, extra="forbid"
-    )
+    model_config = SettingsConfigDict(env_prefix="FORETHOUGHT_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    model: str = Field(
-        "smollm2-135m-instruct", description="a name from `forethought models list`, or a directory"
-    )
+    model: str = Field("smollm2-135m-instruct", description="a name from `forethought models list`, or a directory")
     cache_dir: Path = Field(default_factory=lambda: user_directory("XDG_CACHE_HOME", ".cache"))
     log_level: LogLevel = "warning"
     log_json: bool = False
@@ -89,6 +85,4 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(
-            f"The settings do not fit: {wrong}.", "Mend the option, variable or TOML file."
-        ) from None
+        raise SettingsError(f"The settings do not fit: {wrong}.", "Mend the option, variable or TOML file.") from None
