@@ -1,1 +1,146 @@
-"""Structured logs."""
+"""Structured logs on the standard library's `logging`, which cannot print thinking.
+
+A log line is an event name and fields (`log.info("turn done", tokens=12)`), written as `key=value` for people or as
+one JSON object a line for machines. Hidden text (the chain of thought) travels in `Hidden`, whose every textual form
+is its length; nothing here ever calls `reveal`, at no level, so no log line can carry it.
+"""
+
+import json
+import logging
+import sys
+import time
+from typing import Any, TextIO, cast
+
+ROOT = "forethought"
+
+
+class Hidden:
+    """Text that must not be seen by accident: `str`, `repr`, `format` and JSON give `<hidden 214 chars>`.
+
+    Only `reveal()` gives the text. A test lists the few places in the source that may call it.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"<hidden {len(self._text)} chars>"
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hidden) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash((Hidden, self._text))
+
+
+class Logger:
+    """Writes events with fields. Made by `get_logger`."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: logging.Logger) -> None:
+        self._target = target
+
+    def debug(self, event: str, **fields: object) -> None:
+        """For whoever mends the program."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """What a busy server does, step by step."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Something is worse than it should be, and work goes on."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, *, error: BaseException | None = None, **fields: object) -> None:
+        """Something broke. With `error`, its traceback follows (source lines, never values)."""
+        self._write(logging.ERROR, event, fields, error)
+
+    def _write(self, level: int, event: str, fields: dict[str, object], error: BaseException | None = None) -> None:
+        if self._target.isEnabledFor(level):
+            # The event is an argument, not the format string: a stray % in it stays a %.
+            self._target.log(level, "%s", event, exc_info=error, extra={"fields": fields}, stacklevel=3)
+
+
+def get_logger(name: str) -> Logger:
+    """The logger of a module: `get_logger(__name__)`. Names outside our package are put under it."""
+    inside = name == ROOT or name.startswith(f"{ROOT}.")
+    return Logger(logging.getLogger(name if inside else f"{ROOT}.{name}"))
+
+
+def configure(level: str = "warning", *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    """Sends our logs of `level` and above to `stream` (standard error). A second call replaces the first."""
+    root = logging.getLogger(ROOT)
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else HumanFormatter())
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # Not through the root logger: a library that configures it must not get our lines, formatted its own way.
+    root.propagate = False
+
+
+class HumanFormatter(logging.Formatter):
+    """`2026-11-22T03:40:00.123Z info forethought.engine.core: step done tokens=12 note="two words"`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback below it if there is one."""
+        pairs = "".join(f" {key}={_plain(value)}" for key, value in _fields(record).items())
+        level = record.levelname.lower()
+        line = f"{_timestamp(record)} {level} {record.name}: {_escaped(record.getMessage())}{pairs}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `logger`, `event`, then the fields under `fields`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a traceback is a string in it."""
+        entry: dict[str, object] = {
+            "time": _timestamp(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        if fields := _fields(record):
+            entry["fields"] = fields
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return cast(dict[str, Any], getattr(record, "fields", {}))
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{seconds}.{int(record.msecs):03d}Z"
+
+
+def _plain(value: object) -> str:
+    """A value as it stands after `key=`; quoted when it could be mistaken for more than one."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    if isinstance(value, Hidden) or (text and text.isprintable() and not set(' "=') & set(text)):
+        return text
+    return f'"{_escaped(text)}"'
+
+
+def _escaped(text: str) -> str:
+    """On one line, and without control characters: a value can forge neither a log line nor a terminal command."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]

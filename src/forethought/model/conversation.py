@@ -5,7 +5,7 @@ the same ones.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["developer", "system", "user", "assistant"]
@@ -50,9 +50,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Hidden chain of thought. Shown to nobody but the model itself, within one turn."""
+    """Hidden chain of thought. Shown to nobody but the model itself, within one turn; its `repr` leaves it out."""
 
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ output.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from forethought.model.conversation import Conversation, Item
@@ -15,7 +15,7 @@ from forethought.model.conversation import Conversation, Item
 class ThinkingDelta:
     """More hidden thinking. `text` may be empty only in the pieces of an empty thinking that just closed."""
 
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
