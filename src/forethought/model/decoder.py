@@ -1,0 +1,221 @@
+"""The one decoder of the Llama family: the same code trains, samples and serves.
+
+Parameter names are those of Hugging Face. What differs between uses is only the `Attention` that a forward pass is
+given (see `attention.py`). Sizes: B rows, T tokens, C hidden size, V vocabulary, H and G query and key-value heads,
+D head dimensions.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from forethought.errors import CheckpointError
+from forethought.model.attention import Attention, FullAttention, causal_mask
+from forethought.model.config import DecoderConfig
+from forethought.model.rope import inverse_frequencies, rope_angles, rotate
+
+INITIAL_DEVIATION = 0.02
+"""Standard deviation of freshly made weights, as in every model of this family."""
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm, computed in float32."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        wide = hidden.float()
+        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * wide.to(hidden.dtype)
+
+
+class Embedding(nn.Embedding):
+    """The token table, which tied models also use the other way round."""
+
+    def project(self, hidden_BTC: torch.Tensor) -> torch.Tensor:
+        """Logits `BTV` of a tied model."""
+        return F.linear(hidden_BTC, self.weight)
+
+
+class SelfAttention(nn.Module):
+    """Projections, norms and rotation around an `Attention`."""
+
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.head_dim = config.head_dim
+        queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, queries, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(config.hidden_size, keys, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(config.hidden_size, keys, bias=config.qkv_bias)
+        self.o_proj = nn.Linear(queries, config.hidden_size, bias=config.o_bias)
+        self.q_norm = RMSNorm(config.head_dim, config.rms_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_dim, config.rms_eps) if config.qk_norm else nn.Identity()
+
+    def forward(
+        self, hidden_BTC: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor, attention: Attention
+    ) -> torch.Tensor:
+        shape = (*hidden_BTC.shape[:2], -1, self.head_dim)
+        queries_BTHD = rotate(self.q_norm(self.q_proj(hidden_BTC).view(shape)), cos_BTK, sin_BTK)
+        keys_BTGD = rotate(self.k_norm(self.k_proj(hidden_BTC).view(shape)), cos_BTK, sin_BTK)
+        values_BTGD = self.v_proj(hidden_BTC).view(shape)
+        return self.o_proj(attention(self.layer, queries_BTHD, keys_BTGD, values_BTGD).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, hidden_BTC: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(F.silu(self.gate_proj(hidden_BTC)) * self.up_proj(hidden_BTC))
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each behind a norm and added to the stream."""
+
+    def __init__(self, config: DecoderConfig, layer: int) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(config, layer)
+        self.mlp = FeedForward(config)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_eps)
+
+    def forward(
+        self, hidden_BTC: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor, attention: Attention
+    ) -> torch.Tensor:
+        hidden_BTC = hidden_BTC + self.self_attn(self.input_layernorm(hidden_BTC), cos_BTK, sin_BTK, attention)
+        return hidden_BTC + self.mlp(self.post_attention_layernorm(hidden_BTC))
+
+
+class Stack(nn.Module):
+    """Everything but the output projection; Hugging Face calls it `model`."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_eps)
+
+
+class Decoder(nn.Module):
+    """Token ids in, hidden states out; `logits` turns those into scores of the vocabulary.
+
+    A fresh decoder has random weights; `from_tensors` makes one of given weights. A tied one has no `lm_head`.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Stack(config)
+        self.lm_head = None if config.tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        # No buffer: converting the module to bfloat16 must not round the frequencies.
+        self._frequencies_K = inverse_frequencies(config)
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() == 2:
+                nn.init.normal_(parameter, std=INITIAL_DEVIATION)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        config: DecoderConfig,
+        tensors: Mapping[str, torch.Tensor],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> "Decoder":
+        """A decoder with a copy of `tensors` (Hugging Face names), converted to `dtype` on `device`.
+
+        Raises:
+            CheckpointError: a tensor is missing, left over, or of the wrong shape.
+        """
+        with torch.device("meta"):
+            decoder = cls(config)
+        wanted = decoder.state_dict()
+        given = {name: tensor for name, tensor in tensors.items() if not _redundant(name, config)}
+        _check_names(set(wanted), set(given))
+        for name, tensor in given.items():
+            if tensor.shape != wanted[name].shape:
+                raise CheckpointError(
+                    f"Tensor {name} has shape {tuple(tensor.shape)}; config.json makes it {tuple(wanted[name].shape)}.",
+                    "Weights and config.json do not belong together; fetch the checkpoint again.",
+                )
+        # Always a copy: training in place must not reach the caller's tensors or a mapped file.
+        copies = {name: tensor.to(device, dtype, copy=True) for name, tensor in given.items()}
+        decoder.load_state_dict(copies, assign=True)
+        return decoder
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.embed_tokens.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are."""
+        return self.model.embed_tokens.weight.dtype
+
+    def embed(self, token_ids_BT: torch.Tensor) -> torch.Tensor:
+        """Looks up `embeddings_BTC`; a caller with images writes theirs over a copy and hands it to `forward`."""
+        return self.model.embed_tokens(token_ids_BT)
+
+    def forward(
+        self,
+        token_ids_BT: torch.Tensor,
+        positions_BT: torch.Tensor | None = None,
+        segments_BT: torch.Tensor | None = None,
+        embeddings_BTC: torch.Tensor | None = None,
+        attention: Attention | None = None,
+    ) -> torch.Tensor:
+        """Returns the normed hidden states of the last layer, `hidden_BTC`.
+
+        Args:
+            positions_BT: position of each token in its sequence; 0, 1, 2 … in every row by default.
+            segments_BT: which packed sequence a token belongs to; tokens see only their own segment. Positions
+                then start anew in each segment, and the caller says so in `positions_BT`.
+            embeddings_BTC: takes the place of the looked-up embeddings.
+            attention: how tokens see each other; by default causally within the batch (`segments_BT` and the
+                sliding window respected). One that is given does all of that itself.
+        """
+        tokens = token_ids_BT.shape[1]
+        if positions_BT is None:
+            positions_BT = torch.arange(tokens, device=token_ids_BT.device)[None]
+        if attention is None:
+            attention = FullAttention(causal_mask(tokens, self.device, segments_BT, self.config.sliding_window))
+        frequencies_K = self._frequencies_K.to(self.device)
+        cos_BTK, sin_BTK = rope_angles(frequencies_K, self.config.rope.attention_factor, positions_BT)
+        hidden_BTC = self.embed(token_ids_BT) if embeddings_BTC is None else embeddings_BTC
+        for layer in self.model.layers:
+            hidden_BTC = layer(hidden_BTC, cos_BTK, sin_BTK, attention)
+        return self.model.norm(hidden_BTC)
+
+    def logits(self, hidden_BTC: torch.Tensor) -> torch.Tensor:
+        """Scores `logits_BTV` of hidden states (any leading dimensions). Training calls it on slices of the tokens
+        so that no more than a slice of the scores exists at a time."""
+        if self.lm_head is None:
+            return self.model.embed_tokens.project(hidden_BTC)
+        return self.lm_head(hidden_BTC)
+
+
+def _redundant(name: str, config: DecoderConfig) -> bool:
+    """Tensors that some checkpoints carry without need: a tied output, and tables that follow from the config."""
+    return (config.tied and name == "lm_head.weight") or name.endswith(".rotary_emb.inv_freq")
+
+
+def _check_names(wanted: set[str], given: set[str]) -> None:
+    for kind, names in (("lack", wanted - given), ("hold the unknown", given - wanted)):
+        if names:
+            raise CheckpointError(
+                f"The weights {kind} {min(names)}" + (f" and {len(names) - 1} more." if len(names) > 1 else "."),
+                "Weights and config.json do not belong together; fetch the checkpoint again.",
+            )
