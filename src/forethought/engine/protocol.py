@@ -167,8 +167,20 @@ class Completion:
         object.__setattr__(self, "token_ids", tuple(t.token_id for t in self.tokens))
 
 
+class EventStream(AsyncIterator[EngineEvent], Protocol):
+    """The events of one request, for one consumer: tokens, then exactly one `Finished`, whatever breaks.
+
+    Events wait in the stream until they are read, so a slow consumer holds up nobody; `Limits.max_tokens` bounds
+    them.
+    """
+
+    async def aclose(self) -> None:
+        """Cancels the request if it has not finished. Can be called twice."""
+        ...
+
+
 class Engine(Protocol):
-    """Runs requests. Every stream ends in exactly one `Finished`, whatever breaks."""
+    """Runs requests. Each is answered by a stream, or refused with an error in place of its first event."""
 
     @property
     def digest(self) -> str:
@@ -188,11 +200,13 @@ class Engine(Protocol):
         """Ends requests in flight ("cancelled") and frees everything. Can be called twice."""
         ...
 
-    def submit(self, request: Request) -> AsyncIterator[EngineEvent]:
-        """Queues a request at once and returns its stream. Closing the iterator cancels the request.
+    def submit(self, request: Request) -> EventStream:
+        """Queues a request at once and returns its stream. Closing the stream cancels the request.
 
-        Raises `QueueFull`, `ContextLengthError`, `GrammarError`, `RequestError` or `EngineDown` before the
-        first event.
+        A refusal is raised here when it is known at once (`EngineDown`, `QueueFull`, `ContextLengthError`,
+        `RequestError`), else by the stream in place of its first event (`GrammarError`, whatever only the
+        process that runs the model can tell, or `EngineDown` when it does not come back). After the first
+        event a stream raises nothing: a failure is its `Finished`, with reason "error".
         """
         ...
 
