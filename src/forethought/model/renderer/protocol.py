@@ -114,6 +114,12 @@ class Renderer(Protocol):
     def version(self) -> int: ...
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """All else that decides what is rendered and parsed (a template's text, its markers), as JSON values; part of
+        the checkpoint's digest too. Empty for a format that its name and version say all about."""
+        ...
+
+    @property
     def stop_token_ids(self) -> tuple[int, ...]:
         """Tokens that end an output."""
         ...
