@@ -4,9 +4,9 @@ One renderer per checkpoint serves training, evaluation and serving. Nothing els
 output.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from forethought.model.conversation import Conversation, Item
 
