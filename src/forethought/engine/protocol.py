@@ -4,14 +4,18 @@ Every engine (ours in process, ours in a process of its own, vLLM, a scripted on
 protocol; nothing above this room knows which one it talks to. Nothing here knows about messages or tools.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from forethought.engine.metrics import EngineMetrics
 from forethought.errors import RequestError
+
+if TYPE_CHECKING:
+    # Not at run time: a command line whose engine lives in another process starts without torch, a second sooner.
+    import torch
 
 StopReason = Literal["stop_token", "stop_string", "max_tokens", "context", "grammar", "cancelled", "error"]
 GrammarKind = Literal["json_schema", "regex", "lark"]
@@ -167,12 +171,16 @@ class Completion:
         object.__setattr__(self, "token_ids", tuple(t.token_id for t in self.tokens))
 
 
-class EventStream(AsyncIterator[EngineEvent], Protocol):
+class EventStream(Protocol):
     """The events of one request, for one consumer: tokens, then exactly one `Finished`, whatever breaks.
 
     Events wait in the stream until they are read, so a slow consumer holds up nobody; `Limits.max_tokens` bounds
     them.
     """
+
+    def __aiter__(self) -> AsyncIterator[EngineEvent]: ...
+
+    async def __anext__(self) -> EngineEvent: ...
 
     async def aclose(self) -> None:
         """Cancels the request if it has not finished. Can be called twice."""

@@ -1,0 +1,97 @@
+"""Compiles the kernels for this very machine, once, into the cache.
+
+A C compiler is looked for as `$CC`, `cc`, `gcc`, `clang`, then in the `ziglang` wheel (`pip install
+forethought[compiler]`). The library is named after the hash of the sources, the compiler, the flags and the processor,
+so it is rebuilt exactly when one of them changes. Without a compiler the engine runs on the torch runner.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from forethought.errors import EngineError
+
+SOURCE = Path(__file__).parent / "source"
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-pthread")
+COMPILE_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A command that compiles C, and what it says of itself."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+@functools.cache
+def find_compiler() -> Compiler | None:
+    """The first C compiler that answers; None when there is none."""
+    candidates: list[tuple[str, ...]] = [
+        (name,) for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and shutil.which(name)
+    ]
+    if importlib.util.find_spec("ziglang"):
+        candidates.append((sys.executable, "-m", "ziglang", "cc"))
+    for command in candidates:
+        answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        if answer.returncode == 0:
+            return Compiler(command, answer.stdout.splitlines()[0])
+    return None
+
+
+def processor() -> str:
+    """What `-march=native` depends on: the instruction sets of this machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+
+
+def library_path(cache_dir: Path, compiler: Compiler, defines: tuple[str, ...] = ()) -> Path:
+    """Where the library for these sources, this compiler and this machine lies."""
+    digest = hashlib.sha256()
+    for file in sorted(SOURCE.iterdir()):
+        digest.update(file.read_bytes())
+    for part in (*compiler.command, compiler.version, *FLAGS, *defines, processor()):
+        digest.update(part.encode())
+    return cache_dir / "kernels" / f"forethought-{digest.hexdigest()[:16]}.so"
+
+
+def build(cache_dir: Path, defines: tuple[str, ...] = ()) -> Path:
+    """The compiled library, built if need be. `defines` are C macros (tests use them to turn AMX off).
+
+    Raises:
+        EngineError: there is no compiler, or it failed; the message carries its last words.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise EngineError(
+            "No C compiler was found, so the fast kernels cannot be built.",
+            "Install gcc or clang, or run `pip install 'forethought[compiler]'`; or set the engine's runner to torch.",
+        )
+    path = library_path(cache_dir, compiler, defines)
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        flags = [*FLAGS, *(f"-D{name}" for name in defines)]
+        command = [*compiler.command, *flags, str(SOURCE / "forward.c"), "-o", str(made), "-lm"]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise EngineError(f"{compiler.version} took over {COMPILE_SECONDS} s.", "Set CC to another one.") from None
+        if answer.returncode != 0:
+            last = " | ".join(answer.stderr.strip().splitlines()[-3:])
+            raise EngineError(f"{compiler.version} could not build the kernels: {last}.", "Set CC to another compiler.")
+        made.replace(path)
+    return path

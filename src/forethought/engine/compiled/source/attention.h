@@ -1,0 +1,134 @@
+/* Attention over a block cache.
+ *
+ * A block holds 32 positions. For each key/value head it has two panels' worth of values: the keys as a panel whose
+ * columns are positions (scores are queries times that panel), and the values as panels whose columns are dimensions
+ * and whose one step is the block's 32 positions (outputs are probabilities times those panels).
+ *
+ * Up to 16 rows (query token, head of the group) that share a key/value head are computed together. Positions
+ * are taken in chunks that begin at fixed multiples of CHUNK and are merged by their running maximum (Milakov and
+ * Gimelshein, 2018), so the result does not depend on how a prompt was cut into steps. */
+#pragma once
+#include "pool.h"
+#include "tiles.h"
+
+#define ATTENTION_ROWS 16
+#define CHUNK 2048 /* positions; a multiple of PANEL */
+
+typedef struct {
+  int heads, kv_heads, head_dim; /* head_dim is a multiple of 32, padded with zeros if need be */
+  int window;                    /* 0: all positions */
+  float scale;
+  bf16 *cache; /* this layer's blocks: [block][kv head][keys 32 x head_dim, values 32 x head_dim] */
+} Attention;
+
+typedef struct {
+  int32_t sequence, kv_head, first_row;
+} Piece;
+
+typedef struct {
+  float scores[ATTENTION_ROWS * CHUNK];
+  bf16 probabilities[ATTENTION_ROWS * (CHUNK + 32)];
+  float block[MAX_ROWS * PANEL];
+  int64_t offsets[CHUNK / PANEL];
+} AttentionScratch;
+
+INLINE long head_block(const Attention *a) { return 2L * PANEL * a->head_dim; }
+INLINE bf16 *keys_of(const Attention *a, long block, int kv_head) {
+  return a->cache + (block * a->kv_heads + kv_head) * head_block(a);
+}
+INLINE bf16 *values_of(const Attention *a, long block, int kv_head) {
+  return keys_of(a, block, kv_head) + PANEL * a->head_dim;
+}
+
+/* Writes one position's key and value (head_dim floats each) into its block. */
+static void remember(const Attention *a, long block, int slot, int kv_head, const float *key, const float *value) {
+  bf16 *keys = keys_of(a, block, kv_head), *values = values_of(a, block, kv_head);
+  for (int d = 0; d < a->head_dim; d++) {
+    keys[(d / 32) * STEP + (slot / 16) * TILE + (d % 32 / 2) * 32 + slot % 16 * 2 + d % 2] = to_bf16(key[d]);
+    values[(d / 32) * STEP + (d % 32 / 16) * TILE + (slot / 2) * 32 + d % 16 * 2 + slot % 2] = to_bf16(value[d]);
+  }
+}
+
+/* Row r of a piece may see positions from[r] to to[r] - 1. */
+typedef struct {
+  int rows;
+  long from[ATTENTION_ROWS], to[ATTENTION_ROWS];
+} Sight;
+
+/* Scores of `blocks` blocks from position `start` become unnormalised probabilities; returns maximum and sum per row. */
+static void soften(const Sight *sight, long start, long blocks, float scale, AttentionScratch *s, float *maxima,
+                   float *sums) {
+  const i16x lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const long length = blocks * PANEL;
+  for (int r = 0; r < sight->rows; r++) {
+    float *score = s->scores + r * CHUNK;
+    bf16 *probability = s->probabilities + r * (CHUNK + 32);
+    const int low = (int)(sight->from[r] - start), high = (int)(sight->to[r] - start);
+    f16x top = splat(-INFINITY);
+    for (long i = 0; i < length; i += LANES) {
+      i16x at = lanes + (int)i;
+      f16x v = load16(score + i) * scale;
+      if (i < low || i + LANES > high) v = select16((at >= low) & (at < high), v, splat(-INFINITY));
+      store16(score + i, v);
+      top = vmax(top, v);
+    }
+    const float maximum = max16(top);
+    f16x sum = splat(0);
+    for (long i = 0; i < length; i += LANES) {
+      i16x at = lanes + (int)i;
+      f16x p = exp16(load16(score + i) - (maximum == -INFINITY ? 0 : maximum));
+      if (i < low || i + LANES > high) p = select16((at >= low) & (at < high), p, splat(0));
+      store16_bf16(probability + i, p);
+      sum += p;
+    }
+    maxima[r] = maximum;
+    sums[r] = sum16(sum);
+  }
+}
+
+/* One piece: queries [rows][head_dim] (bfloat16) against the cache; output [rows][head_dim] in float32. */
+static void attend(const Attention *a, const int32_t *table, int kv_head, const Sight *sight, const bf16 *queries,
+                   AttentionScratch *s, float *out) {
+  float maxima[ATTENTION_ROWS], sums[ATTENTION_ROWS];
+  const int dim = a->head_dim, rows = sight->rows;
+  long first = sight->from[0], end = 0;
+  for (int r = 0; r < rows; r++) {
+    maxima[r] = -INFINITY, sums[r] = 0;
+    first = least(first, sight->from[r]);
+    end = sight->to[r] > end ? sight->to[r] : end;
+  }
+  memset(out, 0, (size_t)(rows * dim) * 4);
+  for (long start = first / CHUNK * CHUNK; start < end; start += CHUNK) {
+    const long begin = start + (first > start ? (first - start) / PANEL * PANEL : 0);
+    const long blocks = (least(start + CHUNK, end) - begin + PANEL - 1) / PANEL;
+    for (long b = 0; b < blocks; b++) {
+      const long block = table[begin / PANEL + b];
+      multiply(rows, dim / PANEL, queries, dim, keys_of(a, block, kv_head), s->block);
+      for (int r = 0; r < rows; r++) {
+        store16(s->scores + r * CHUNK + b * PANEL, load16(s->block + r * PANEL));
+        store16(s->scores + r * CHUNK + b * PANEL + 16, load16(s->block + r * PANEL + 16));
+      }
+      s->offsets[b] = values_of(a, block, kv_head) - a->cache;
+    }
+    float chunk_maxima[ATTENTION_ROWS], chunk_sums[ATTENTION_ROWS];
+    soften(sight, begin, blocks, a->scale, s, chunk_maxima, chunk_sums);
+    float old[ATTENTION_ROWS], new[ATTENTION_ROWS];
+    for (int r = 0; r < rows; r++) {
+      const float maximum = chunk_maxima[r] > maxima[r] ? chunk_maxima[r] : maxima[r];
+      old[r] = maxima[r] == -INFINITY ? 0 : expf(maxima[r] - maximum);
+      new[r] = chunk_maxima[r] == -INFINITY ? 0 : expf(chunk_maxima[r] - maximum);
+      sums[r] = sums[r] * old[r] + chunk_sums[r] * new[r];
+      maxima[r] = maximum;
+    }
+    for (int d = 0; d < dim; d += PANEL) {
+      multiply_scattered(rows, blocks, s->probabilities, CHUNK + 32, a->cache + (d / PANEL) * STEP, s->offsets, s->block);
+      for (int r = 0; r < rows; r++)
+        for (int half = 0; half < PANEL; half += LANES) {
+          float *o = out + r * dim + d + half;
+          store16(o, load16(o) * old[r] + load16(s->block + r * PANEL + half) * new[r]);
+        }
+    }
+  }
+  for (int r = 0; r < rows; r++)
+    for (int d = 0; d < dim; d += LANES) store16(out + r * dim + d, load16(out + r * dim + d) / sums[r]);
+}

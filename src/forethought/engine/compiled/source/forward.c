@@ -1,0 +1,304 @@
+/* The decoder, one step: token ids in, logits out. Called from Python through ctypes (library.py declares the same
+ * structures). All threads walk through the layers together; a barrier ends each phase. */
+#define _GNU_SOURCE
+#include "attention.h"
+#include "linear.h"
+#include <sys/mman.h>
+
+typedef struct {
+  const float *attention_norm, *mlp_norm; /* [hidden] */
+  const float *query_norm, *key_norm;     /* [head_dim as the model has it] or NULL */
+  Linear qkv, output, gate_up, down;
+} Layer;
+
+typedef struct {
+  int32_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocabulary, window;
+  float rms_epsilon;
+  int32_t max_positions;
+  const bf16 *embedding; /* [vocabulary][hidden] */
+  const float *cosine, *sine; /* [max_positions][head_dim / 2] */
+  const float *final_norm;
+  const Layer *layer;
+  Linear head;
+  bf16 *cache; /* [layer][block][kv head][keys, values] */
+  int64_t blocks;
+} Model;
+
+typedef struct {
+  int32_t tokens, sequences, table_width, logit_rows;
+  const int32_t *token_ids, *positions; /* [tokens] */
+  const int32_t *starts, *lengths;      /* [sequences + 1], [sequences] */
+  const int32_t *tables;                /* [sequences][table_width] */
+  const int32_t *wanted;                /* [logit_rows] */
+  const float *const *embeddings;       /* [tokens]: a given embedding or NULL; or NULL for none */
+  float *logits;                        /* [logit_rows][vocabulary] */
+} Batch;
+
+/* What a step computes on the way; grows with the largest batch and is kept. */
+typedef struct {
+  Pool *pool;
+  const Model *model;
+  const Batch *batch;
+  long capacity, pieces, piece_capacity;
+  int padded_dim, width; /* head_dim rounded up to 32; columns of the fused query, key, value product */
+  long ld_hidden, ld_heads, ld_intermediate;
+  float *residual, *qkv;
+  bf16 *normed, *heads_out, *queries, *gated;
+  Piece *piece;
+  struct ThreadScratch *scratch;
+} State;
+
+typedef struct ThreadScratch {
+  bf16 *panel;
+  float *key, *out;
+  bf16 *queries;
+  AttentionScratch attention;
+} ThreadScratch;
+
+/* Rows are padded by one cache line, so that the rows of a tile do not fall into the same cache sets. */
+static long stride(long n) { return round_up(n, PANEL) + PANEL; }
+
+static void *room(size_t bytes) {
+  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return NULL;
+#ifdef MADV_HUGEPAGE
+  if (bytes >= 1 << 22) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
+void *forethought_room(int64_t bytes) { return room((size_t)bytes); }
+void forethought_room_free(void *p, int64_t bytes) { munmap(p, (size_t)bytes); }
+int forethought_tiles(void) { return tiles_request(); }
+int forethought_uses_amx(void) {
+#ifdef FORETHOUGHT_AMX
+  return 1;
+#else
+  return 0;
+#endif
+}
+
+static void rms_norm(const float *x, const float *weight, long n, float epsilon, float *y) {
+  f16x squares = splat(0);
+  long i = 0;
+  for (; i + LANES <= n; i += LANES) squares += load16(x + i) * load16(x + i);
+  float sum = sum16(squares);
+  for (; i < n; i++) sum += x[i] * x[i];
+  const float scale = 1.0f / sqrtf(sum / (float)n + epsilon);
+  for (i = 0; i + LANES <= n; i += LANES) store16(y + i, load16(x + i) * scale * load16(weight + i));
+  for (; i < n; i++) y[i] = x[i] * scale * weight[i];
+}
+
+static void round_row(const float *x, long n, bf16 *y) {
+  long i = 0;
+  for (; i + LANES <= n; i += LANES) store16_bf16(y + i, load16(x + i));
+  for (; i < n; i++) y[i] = to_bf16(x[i]);
+}
+
+/* Norm of rows [from, to) of the residual stream (through `rows` if given) into `normed`. */
+static void norm_rows(State *s, const float *weight, const int32_t *rows, long from, long to) {
+  const Model *m = s->model;
+  float y[m->hidden];
+  for (long r = from; r < to; r++) {
+    rms_norm(s->residual + (rows ? rows[r] : r) * m->hidden, weight, m->hidden, m->rms_epsilon, y);
+    round_row(y, m->hidden, s->normed + r * s->ld_hidden);
+  }
+}
+
+static void embed_rows(State *s, long from, long to) {
+  const Model *m = s->model;
+  const Batch *b = s->batch;
+  for (long r = from; r < to; r++) {
+    float *x = s->residual + r * m->hidden;
+    if (b->embeddings && b->embeddings[r]) {
+      memcpy(x, b->embeddings[r], (size_t)m->hidden * 4);
+      continue;
+    }
+    const bf16 *e = m->embedding + (long)b->token_ids[r] * m->hidden;
+    for (int i = 0; i < m->hidden; i++) x[i] = from_bf16(e[i]);
+  }
+}
+
+/* Optional norm and rotary embedding of one head (Su et al., 2021; halves rotated as in Hugging Face). */
+static void turn_head(const Model *m, const float *x, const float *norm, long position, float *y) {
+  const int half = m->head_dim / 2;
+  float normed[m->head_dim];
+  if (norm) {
+    rms_norm(x, norm, m->head_dim, m->rms_epsilon, normed);
+    x = normed;
+  }
+  const float *c = m->cosine + position * half, *sn = m->sine + position * half;
+  for (int i = 0; i < half; i++) {
+    const float a = x[i], b = x[i + half];
+    y[i] = a * c[i] - b * sn[i];
+    y[i + half] = b * c[i] + a * sn[i];
+  }
+}
+
+/* Queries of tokens [from, to) are rotated and rounded; keys and values go into the cache. */
+static void place_tokens(State *s, const Layer *layer, const Attention *a, ThreadScratch *t, long from, long to) {
+  const Model *m = s->model;
+  const Batch *b = s->batch;
+  long sequence = 0;
+  for (long r = from; r < to; r++) {
+    while (b->starts[sequence + 1] <= r) sequence++;
+    const long position = b->positions[r];
+    const float *row = s->qkv + r * s->width;
+    for (int h = 0; h < m->heads; h++) {
+      turn_head(m, row + h * m->head_dim, layer->query_norm, position, t->key);
+      round_row(t->key, s->padded_dim, s->queries + (r * m->heads + h) * s->padded_dim);
+    }
+    const long block = b->tables[sequence * b->table_width + position / PANEL];
+    for (int h = 0; h < m->kv_heads; h++) {
+      const float *key = row + (m->heads + h) * m->head_dim, *value = key + m->kv_heads * m->head_dim;
+      float padded[s->padded_dim];
+      memset(padded, 0, sizeof padded);
+      memcpy(padded, value, (size_t)m->head_dim * 4);
+      turn_head(m, key, layer->key_norm, position, t->key);
+      remember(a, block, (int)(position % PANEL), h, t->key, padded);
+    }
+  }
+}
+
+static void attend_piece(State *s, const Attention *a, ThreadScratch *t, const Piece *piece) {
+  const Model *m = s->model;
+  const Batch *b = s->batch;
+  const int group = m->heads / m->kv_heads, dim = s->padded_dim;
+  const long start = b->starts[piece->sequence], tokens = b->starts[piece->sequence + 1] - start;
+  Sight sight = {.rows = (int)least(ATTENTION_ROWS, tokens * group - piece->first_row)};
+  for (int r = 0; r < sight.rows; r++) {
+    const long token = start + (piece->first_row + r) / group;
+    const int head = piece->kv_head * group + (piece->first_row + r) % group;
+    memcpy(t->queries + r * dim, s->queries + (token * m->heads + head) * dim, (size_t)dim * 2);
+    sight.to[r] = b->positions[token] + 1;
+    sight.from[r] = m->window && sight.to[r] > m->window ? sight.to[r] - m->window : 0;
+  }
+  attend(a, b->tables + (long)piece->sequence * b->table_width, piece->kv_head, &sight, t->queries, &t->attention, t->out);
+  for (int r = 0; r < sight.rows; r++) {
+    const long token = start + (piece->first_row + r) / group;
+    const int head = piece->kv_head * group + (piece->first_row + r) % group;
+    round_row(t->out + r * dim, m->head_dim, s->heads_out + token * s->ld_heads + head * m->head_dim);
+  }
+}
+
+static void layer_step(State *s, int index, Pool *pool, int thread) {
+  const Model *m = s->model;
+  const Layer *layer = m->layer + index;
+  const long n = s->batch->tokens;
+  ThreadScratch *t = s->scratch + thread;
+  const long block = 2L * PANEL * s->padded_dim * m->kv_heads;
+  const Attention a = {m->heads, m->kv_heads, s->padded_dim, m->window, 1.0f / sqrtf((float)m->head_dim),
+                       m->cache + (int64_t)index * m->blocks * block};
+  long from, to;
+  share(pool, thread, n, &from, &to);
+
+  norm_rows(s, layer->attention_norm, NULL, from, to);
+  barrier(pool);
+  linear(&layer->qkv, &(Product){s->normed, n, s->ld_hidden, s->qkv, s->width, TO_FLOAT}, pool, thread, t->panel);
+  barrier(pool);
+  place_tokens(s, layer, &a, t, from, to);
+  barrier(pool);
+  for (long p; (p = take(pool)) < s->pieces;) attend_piece(s, &a, t, s->piece + p);
+  barrier(pool);
+  linear(&layer->output, &(Product){s->heads_out, n, s->ld_heads, s->residual, m->hidden, ADD_TO_FLOAT}, pool, thread, t->panel);
+  barrier(pool);
+  norm_rows(s, layer->mlp_norm, NULL, from, to);
+  barrier(pool);
+  linear(&layer->gate_up, &(Product){s->normed, n, s->ld_hidden, s->gated, s->ld_intermediate, GATED_TO_BF16}, pool, thread, t->panel);
+  barrier(pool);
+  linear(&layer->down, &(Product){s->gated, n, s->ld_intermediate, s->residual, m->hidden, ADD_TO_FLOAT}, pool, thread, t->panel);
+  barrier(pool);
+}
+
+static void step_job(void *argument, Pool *pool, int thread) {
+  State *s = argument;
+  const Model *m = s->model;
+  long from, to;
+  share(pool, thread, s->batch->tokens, &from, &to);
+  embed_rows(s, from, to);
+  for (int layer = 0; layer < m->layers; layer++) layer_step(s, layer, pool, thread);
+  share(pool, thread, s->batch->logit_rows, &from, &to);
+  norm_rows(s, m->final_norm, s->batch->wanted, from, to);
+  barrier(pool);
+  linear(&m->head, &(Product){s->normed, s->batch->logit_rows, s->ld_hidden, s->batch->logits, m->vocabulary, TO_FLOAT},
+         pool, thread, s->scratch[thread].panel);
+  tiles_release();
+}
+
+static void *zeros(size_t bytes) {
+  bytes = (size_t)round_up((long)bytes + 64, 64);
+  void *p = aligned_alloc(64, bytes);
+  if (p) memset(p, 0, bytes);
+  return p;
+}
+
+void forethought_state_free(State *s) {
+  if (s->scratch)
+    for (int t = 0; t < s->pool->threads; t++) {
+      ThreadScratch *scratch = s->scratch + t;
+      free(scratch->panel), free(scratch->queries), free(scratch->out), free(scratch->key);
+    }
+  free(s->residual), free(s->qkv), free(s->normed), free(s->heads_out), free(s->queries), free(s->gated);
+  free(s->piece), free(s->scratch), free(s);
+}
+
+/* Room for steps of up to `tokens` tokens. NULL when memory is short. */
+State *forethought_state(Pool *pool, const Model *m, int64_t tokens) {
+  State *s = calloc(1, sizeof *s);
+  if (!s) return NULL;
+  const long heads = (long)m->heads * m->head_dim, group = m->heads / m->kv_heads;
+  long deepest = m->intermediate > heads ? m->intermediate : heads;
+  deepest = round_up(deepest > m->hidden ? deepest : m->hidden, PANEL);
+  s->pool = pool;
+  s->model = m;
+  s->capacity = tokens;
+  s->padded_dim = (int)round_up(m->head_dim, PANEL);
+  s->width = (m->heads + 2 * m->kv_heads) * m->head_dim;
+  s->ld_hidden = stride(m->hidden);
+  s->ld_heads = stride(heads);
+  s->ld_intermediate = stride(m->intermediate);
+  const size_t n = (size_t)tokens, dim = (size_t)s->padded_dim;
+  s->residual = zeros(n * (size_t)m->hidden * sizeof(float));
+  s->qkv = zeros(n * (size_t)s->width * sizeof(float));
+  s->normed = zeros(n * (size_t)s->ld_hidden * sizeof(bf16));
+  s->heads_out = zeros(n * (size_t)s->ld_heads * sizeof(bf16));
+  s->queries = zeros(n * (size_t)m->heads * dim * sizeof(bf16));
+  s->gated = zeros(n * (size_t)s->ld_intermediate * sizeof(bf16));
+  s->piece_capacity = m->kv_heads * (tokens * group / ATTENTION_ROWS + tokens + 1);
+  s->piece = zeros((size_t)s->piece_capacity * sizeof(Piece));
+  s->scratch = zeros((size_t)pool->threads * sizeof(ThreadScratch));
+  int fine = s->residual && s->qkv && s->normed && s->heads_out && s->queries && s->gated && s->piece && s->scratch;
+  for (int t = 0; fine && t < pool->threads; t++) {
+    ThreadScratch *scratch = s->scratch + t;
+    scratch->panel = zeros((size_t)deepest * PANEL * sizeof(bf16));
+    scratch->queries = zeros(ATTENTION_ROWS * dim * sizeof(bf16));
+    scratch->out = zeros(ATTENTION_ROWS * dim * sizeof(float));
+    scratch->key = zeros(dim * sizeof(float));
+    fine = scratch->panel && scratch->queries && scratch->out && scratch->key;
+  }
+  if (fine) return s;
+  forethought_state_free(s);
+  return NULL;
+}
+
+/* 0 when done, 1 when the batch is larger than the state has room for. */
+int forethought_forward(State *s, const Batch *batch) {
+  const int group = s->model->heads / s->model->kv_heads;
+  if (batch->tokens > s->capacity || batch->logit_rows > s->capacity) return 1;
+  s->batch = batch;
+  s->pieces = 0;
+  for (int q = 0; q < batch->sequences; q++)
+    for (int h = 0; h < s->model->kv_heads; h++)
+      for (int row = 0; row < (batch->starts[q + 1] - batch->starts[q]) * group; row += ATTENTION_ROWS)
+        s->piece[s->pieces++] = (Piece){q, h, row};
+  run(s->pool, step_job, s);
+  return 0;
+}
+
+void forethought_copy_block(const Model *m, int64_t source, int64_t target) {
+  const long block = 2L * PANEL * round_up(m->head_dim, PANEL) * m->kv_heads;
+  for (int layer = 0; layer < m->layers; layer++) {
+    bf16 *cache = m->cache + layer * m->blocks * block;
+    memcpy(cache + target * block, cache + source * block, (size_t)block * sizeof(bf16));
+  }
+}

@@ -1,0 +1,50 @@
+/* y = x W^T for a batch of rows, with what follows done while the sums are still in the cache. */
+#pragma once
+#include "weights.h"
+
+typedef enum { TO_FLOAT, ADD_TO_FLOAT, GATED_TO_BF16 } Ending;
+
+typedef struct {
+  const bf16 *x; /* [rows][ldx] */
+  long rows, ldx;
+  void *y; /* float or bf16 [rows][ldy] */
+  long ldy;
+  Ending ending;
+} Product;
+
+/* GATED_TO_BF16: the upper half of a panel are gates, the lower half the values they gate (SwiGLU). */
+static void finish_block(const Linear *w, const Product *p, long panel, long first_row, int rows, const float *c) {
+  const long column = panel * PANEL, columns = least(PANEL, w->columns - column);
+  if (p->ending == GATED_TO_BF16) {
+    bf16 *y = (bf16 *)p->y + first_row * p->ldy + panel * 16;
+    for (int r = 0; r < rows; r++)
+      store16_bf16(y + r * p->ldy, silu16(load16(c + r * PANEL)) * load16(c + r * PANEL + 16));
+    return;
+  }
+  float *y = (float *)p->y + first_row * p->ldy + column;
+  for (int r = 0; r < rows; r++, y += p->ldy, c += PANEL) {
+    if (columns == PANEL && !w->bias) {
+      f16x low = load16(c), high = load16(c + 16);
+      if (p->ending == ADD_TO_FLOAT) low += load16(y), high += load16(y + 16);
+      store16(y, low);
+      store16(y + 16, high);
+    } else
+      for (long n = 0; n < columns; n++)
+        y[n] = c[n] + (w->bias ? w->bias[column + n] : 0) + (p->ending == ADD_TO_FLOAT ? y[n] : 0);
+  }
+}
+
+/* This thread's panels of the product. `scratch` holds one unpacked panel. */
+static void linear(const Linear *w, const Product *p, Pool *pool, int thread, bf16 *scratch) {
+  _Alignas(64) float c[MAX_ROWS * PANEL];
+  long from, to;
+  share(pool, thread, panels_of(w), &from, &to);
+  for (long panel = from; panel < to; panel++) {
+    const bf16 *values = fetch_panel(w, panel, scratch);
+    for (long row = 0; row < p->rows; row += MAX_ROWS) {
+      int rows = (int)least(MAX_ROWS, p->rows - row);
+      multiply(rows, steps_of(w), p->x + row * p->ldx, p->ldx, values, c);
+      finish_block(w, p, panel, row, rows, c);
+    }
+  }
+}

@@ -1,0 +1,134 @@
+/* Vectors of 16 lanes, bfloat16 and the few functions of real numbers that a decoder needs.
+ *
+ * Everything is written with the vector extensions of GCC and clang, so it compiles for AVX-512, AVX2 and NEON alike;
+ * intrinsics stand only where the extensions cannot say it. */
+#pragma once
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+typedef uint16_t bf16;
+typedef float f16x __attribute__((vector_size(64), aligned(4)));
+typedef int32_t i16x __attribute__((vector_size(64), aligned(4)));
+typedef uint32_t u16x __attribute__((vector_size(64), aligned(4)));
+typedef int8_t b16x __attribute__((vector_size(16), aligned(1)));
+typedef uint8_t ub16x __attribute__((vector_size(16), aligned(1)));
+typedef uint16_t w16x __attribute__((vector_size(32), aligned(2)));
+
+#define LANES 16
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE f16x load16(const float *p) { return *(const f16x *)p; }
+INLINE void store16(float *p, f16x v) { *(f16x *)p = v; }
+INLINE f16x splat(float x) { return (f16x){} + x; }
+
+INLINE float sum16(f16x v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)v);
+#else
+  float s[16];
+  store16(s, v);
+  for (int w = 8; w; w /= 2)
+    for (int i = 0; i < w; i++) s[i] += s[i + w];
+  return s[0];
+#endif
+}
+
+INLINE float max16(f16x v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)v);
+#else
+  float m = v[0];
+  for (int i = 1; i < 16; i++) m = v[i] > m ? v[i] : m;
+  return m;
+#endif
+}
+
+INLINE f16x select16(i16x mask, f16x a, f16x b) { return (f16x)((mask & (i16x)a) | (~mask & (i16x)b)); }
+INLINE f16x vmax(f16x a, f16x b) { return select16(a > b, a, b); }
+
+/* e^x, relative error below 2e-7; x is clamped to the range whose result is a normal number. */
+INLINE f16x exp16(f16x x) {
+  x = vmax(x, splat(-87.0f));
+  x = select16(x < splat(88.0f), x, splat(88.0f));
+  const f16x magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+  f16x n = (x * 1.44269504f + magic) - magic;
+  f16x r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+  f16x p = splat(1.3981999e-3f);
+  p = p * r + 8.3334519e-3f;
+  p = p * r + 4.1665796e-2f;
+  p = p * r + 1.6666666e-1f;
+  p = p * r + 0.5f;
+  p = p * r * r + r + 1.0f;
+  i16x scale = (__builtin_convertvector(n, i16x) + 127) << 23;
+  return p * (f16x)scale;
+}
+
+INLINE f16x silu16(f16x x) { return x / (1.0f + exp16(-x)); }
+
+INLINE float from_bf16(bf16 h) {
+  uint32_t u = (uint32_t)h << 16;
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+
+INLINE bf16 to_bf16(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  if ((u & 0x7fffffff) > 0x7f800000) return (bf16)((u >> 16) | 0x40); /* NaN stays NaN */
+  return (bf16)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+
+INLINE w16x round16(f16x v) {
+#if defined(__AVX512BF16__)
+  return (w16x)_mm512_cvtneps_pbh((__m512)v);
+#else
+  u16x u = (u16x)v;
+  return __builtin_convertvector((u + 0x7fff + ((u >> 16) & 1)) >> 16, w16x);
+#endif
+}
+
+INLINE void store16_bf16(bf16 *p, f16x v) { *(w16x *)p = round16(v); }
+INLINE f16x load16_bf16(const bf16 *p) { return (f16x)(__builtin_convertvector(*(const w16x *)p, u16x) << 16); }
+
+/* 32 values to 32 bfloat16 in memory order. */
+INLINE void store32_bf16(bf16 *p, f16x low, f16x high) {
+#if defined(__AVX512BF16__)
+  _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+#else
+  store16_bf16(p, low);
+  store16_bf16(p + 16, high);
+#endif
+}
+
+/* IEEE half precision, for the scales of quantised weights. */
+INLINE float from_half(uint16_t h) {
+  _Float16 x;
+  memcpy(&x, &h, 2);
+  return (float)x;
+}
+
+INLINE uint16_t to_half(float f) {
+  _Float16 x = (_Float16)f;
+  uint16_t h;
+  memcpy(&h, &x, 2);
+  return h;
+}
+
+INLINE f16x load16_half(const uint16_t *p) {
+#if defined(__AVX512F__)
+  return (f16x)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+#else
+  f16x v;
+  for (int i = 0; i < 16; i++) v[i] = from_half(p[i]);
+  return v;
+#endif
+}
+
+INLINE long round_up(long n, long step) { return (n + step - 1) / step * step; }
+INLINE long least(long a, long b) { return a < b ? a : b; }

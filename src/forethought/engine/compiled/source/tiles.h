@@ -1,0 +1,121 @@
+/* The one inner product of the engine: rows (at most 32) times a panel of 32 columns, in float32.
+ *
+ * A panel holds 32 columns of a matrix, K deep, as K/32 steps of two tiles; a tile holds 32 (K) x 16 (columns) values
+ * as 16 rows of 16 column pairs (k, k + 1): the layout that AMX's TDPBF16PS reads. Weights, keys and values are all
+ * stored as panels. What is added up for a row, and in which order, does not depend on the other rows: a request gives
+ * the same bits alone and in a batch. */
+#pragma once
+#include "numbers.h"
+
+#define PANEL 32                  /* columns of a panel, and K of one step */
+#define TILE 512                  /* values of a tile */
+#define STEP (2 * TILE)           /* values of a step */
+#define MAX_ROWS 32               /* rows of one call */
+
+#if defined(__AMX_BF16__) && defined(__linux__) && !defined(FORETHOUGHT_NO_AMX)
+#define FORETHOUGHT_AMX 1
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static _Thread_local int tile_rows; /* the row count the tile registers are set up for; 0: not at all */
+
+/* Linux lends the tile registers on request. 0 when granted. */
+static int tiles_request(void) { return (int)syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
+
+static void tiles_configure(int rows) {
+  struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+  } config = {.palette = 1};
+  int first = rows < 16 ? rows : 16, second = rows > 16 ? rows - 16 : 1;
+  /* 0-3: sums (0, 1 upper rows; 2, 3 lower rows or a second panel), 4, 5: inputs, 6, 7: panel */
+  const int tall[8] = {first, first, rows > 16 ? second : first, rows > 16 ? second : first, first, second, 16, 16};
+  for (int t = 0; t < 8; t++) {
+    config.rows[t] = (uint8_t)tall[t];
+    config.bytes[t] = 64;
+  }
+  _tile_loadconfig(&config);
+  tile_rows = rows;
+}
+
+static void tiles_release(void) {
+  _tile_release();
+  tile_rows = 0;
+}
+
+#define MULTIPLY(load_b)                                              \
+  _tile_zero(0);                                                      \
+  _tile_zero(1);                                                      \
+  if (rows <= 16) {                                                   \
+    for (long s = 0; s < steps; s++) {                                \
+      const bf16 *step = load_b;                                      \
+      _tile_loadd(4, a + s * PANEL, lda * 2);                         \
+      _tile_loadd(6, step, 64);                                       \
+      _tile_dpbf16ps(0, 4, 6);                                        \
+      _tile_loadd(7, step + TILE, 64);                                \
+      _tile_dpbf16ps(1, 4, 7);                                        \
+    }                                                                 \
+  } else {                                                            \
+    _tile_zero(2);                                                    \
+    _tile_zero(3);                                                    \
+    for (long s = 0; s < steps; s++) {                                \
+      const bf16 *step = load_b;                                      \
+      _tile_loadd(4, a + s * PANEL, lda * 2);                         \
+      _tile_loadd(6, step, 64);                                       \
+      _tile_loadd(7, step + TILE, 64);                                \
+      _tile_loadd(5, a + 16 * lda + s * PANEL, lda * 2);              \
+      _tile_dpbf16ps(0, 4, 6);                                        \
+      _tile_dpbf16ps(1, 4, 7);                                        \
+      _tile_dpbf16ps(2, 5, 6);                                        \
+      _tile_dpbf16ps(3, 5, 7);                                        \
+    }                                                                 \
+    _tile_stored(2, c + 16 * PANEL, PANEL * 4);                       \
+    _tile_stored(3, c + 16 * PANEL + 16, PANEL * 4);                  \
+  }                                                                   \
+  _tile_stored(0, c, PANEL * 4);                                      \
+  _tile_stored(1, c + 16, PANEL * 4);
+
+#else /* any other machine: the same product on vectors */
+
+static int tiles_request(void) { return 0; }
+static void tiles_release(void) {}
+static int tile_rows;
+INLINE void tiles_configure(int rows) { tile_rows = rows; }
+
+/* Four rows at a time keep their sums in registers while a panel streams by. */
+#define MULTIPLY(load_b)                                                              \
+  for (int r = 0; r < rows; r += 4) {                                                 \
+    const int many = rows - r < 4 ? rows - r : 4;                                     \
+    f16x sums[4][2] = {};                                                             \
+    for (long s = 0; s < steps; s++) {                                                \
+      const bf16 *step = load_b;                                                      \
+      for (int pair = 0; pair < 16; pair++)                                           \
+        for (int t = 0; t < 2; t++) {                                                 \
+          u16x both = *(const u16x *)(step + t * TILE + pair * 32);                   \
+          f16x even = (f16x)(both << 16), odd = (f16x)(both & 0xffff0000u);           \
+          for (int i = 0; i < many; i++) {                                            \
+            const bf16 *row = a + (r + i) * lda + s * PANEL + pair * 2;               \
+            sums[i][t] += even * from_bf16(row[0]);                                   \
+            sums[i][t] += odd * from_bf16(row[1]);                                    \
+          }                                                                           \
+        }                                                                             \
+    }                                                                                 \
+    for (int i = 0; i < many; i++)                                                    \
+      for (int t = 0; t < 2; t++) store16(c + (r + i) * PANEL + t * 16, sums[i][t]);  \
+  }
+
+#endif
+
+/* c[rows][32] = a[rows][32 * steps] (stride lda) times a panel that lies in one piece. */
+INLINE void multiply(int rows, long steps, const bf16 *a, long lda, const bf16 *panel, float *c) {
+  if (tile_rows != rows) tiles_configure(rows);
+  MULTIPLY(panel + s * STEP)
+}
+
+/* The same for a panel whose steps lie at base + offsets[s]. */
+INLINE void multiply_scattered(int rows, long steps, const bf16 *a, long lda, const bf16 *base, const int64_t *offsets,
+                               float *c) {
+  if (tile_rows != rows) tiles_configure(rows);
+  MULTIPLY(base + offsets[s])
+}
