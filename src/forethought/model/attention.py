@@ -2,7 +2,7 @@
 
 The decoder hands each layer's queries, keys and values to an `Attention`. Training and scoring use `FullAttention`
 below; the torch runner brings one that reads and writes the paged KV cache. Sizes: B rows, T tokens, H query heads,
-G key-value heads, R = H / G queries that share one, D head dimensions.
+G key-value heads, D head dimensions.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,6 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-
-MATMUL_TOKENS = 1024
-"""Rows up to this length train with plain matmuls: on a CPU the backward of SDPA is slower there, by a third at
-100 tokens. Longer rows would keep too much for the backward pass, T² numbers a head."""
 
 
 class Attention(Protocol):
@@ -49,15 +45,17 @@ def causal_mask(
 @dataclass(frozen=True, slots=True)
 class FullAttention:
     """Attention among the tokens of one batch. `mask_BTT` as made by `causal_mask`; any mask in which each row
-    sees at least one column works, that of samples which share a prompt, say."""
+    sees at least one column works, that of samples which share a prompt, say.
+
+    One kernel for all lengths, forward and backward: with torch 2.13 plain matmuls cost a CPU the same at 100 tokens
+    and twice as much at 1,000, and keep T² numbers a head for the backward pass.
+    """
 
     mask_BTT: torch.Tensor | None = None
 
     def __call__(
         self, layer: int, queries_BTHD: torch.Tensor, keys_BTGD: torch.Tensor, values_BTGD: torch.Tensor
     ) -> torch.Tensor:
-        if torch.is_grad_enabled() and queries_BTHD.shape[1] <= MATMUL_TOKENS:
-            return self._matmul(queries_BTHD, keys_BTGD, values_BTGD)
         mixed_BHTD = F.scaled_dot_product_attention(
             queries_BTHD.transpose(1, 2),
             keys_BTGD.transpose(1, 2),
@@ -67,18 +65,3 @@ class FullAttention:
             enable_gqa=True,
         )
         return mixed_BHTD.transpose(1, 2)
-
-    def _matmul(self, queries_BTHD: torch.Tensor, keys_BTGD: torch.Tensor, values_BTGD: torch.Tensor) -> torch.Tensor:
-        rows, tokens, heads, dim = queries_BTHD.shape
-        groups = keys_BTGD.shape[2]
-        queries_BGRTD = queries_BTHD.transpose(1, 2).reshape(rows, groups, -1, tokens, dim)
-        scores = queries_BGRTD.flatten(2, 3) @ keys_BTGD.permute(0, 2, 3, 1) * dim**-0.5
-        scores_BGRTT = scores.unflatten(2, (heads // groups, tokens))
-        if self.mask_BTT is None:
-            mask = torch.ones(tokens, tokens, dtype=torch.bool, device=scores.device).tril()
-        else:
-            mask = self.mask_BTT[:, None, None]
-        scores_BGRTT = scores_BGRTT.masked_fill(~mask, float("-inf"))
-        weights_BGRTT = scores_BGRTT.softmax(dim=-1, dtype=torch.float32).to(values_BTGD.dtype)
-        mixed = weights_BGRTT.flatten(2, 3) @ values_BTGD.transpose(1, 2)
-        return mixed.view(rows, heads, tokens, dim).transpose(1, 2)
