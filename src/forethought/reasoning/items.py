@@ -1,0 +1,92 @@
+"""Writes the items of a turn one after another, so that their events keep the laws of `events` by construction."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from forethought.logs import Hidden
+from forethought.model.conversation import Message, Thinking, ToolCall
+from forethought.reasoning.events import (
+    Event,
+    ItemAdded,
+    ItemDone,
+    ItemKind,
+    ItemStatus,
+    OutputItem,
+    TextDelta,
+    ThinkingDelta,
+    TokenLogprob,
+    ToolCallDelta,
+)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The item that is being written."""
+
+    index: int
+    kind: ItemKind
+    name: str
+    call_id: str
+    content: list[str] = field(default_factory=list[str], repr=False)
+
+    def item(self) -> OutputItem:
+        text = "".join(self.content)
+        match self.kind:
+            case "thinking":
+                return Thinking(text)
+            case "message":
+                return Message.of("assistant", text)
+            case "tool_call":
+                return ToolCall(self.call_id, self.name, text)
+            case _:
+                assert_never(self.kind)
+
+
+class ItemWriter:
+    """At most one item is open at a time; beginning another one closes it."""
+
+    def __init__(self) -> None:
+        self._draft: _Draft | None = None
+        self._count = 0
+        self.answered = False
+
+    @property
+    def kind(self) -> ItemKind | None:
+        """What is being written now."""
+        return self._draft.kind if self._draft else None
+
+    def begin(self, kind: ItemKind, name: str = "") -> Iterator[Event]:
+        """Closes the open item, adds another. A tool call has a `name`, and gets an id of its own."""
+        yield from self.close("completed")
+        call_id = f"call_{uuid.uuid4().hex[:24]}" if kind == "tool_call" else ""
+        self._draft = _Draft(self._count, kind, name, call_id)
+        self._count += 1
+        yield ItemAdded(self._draft.index, kind, call_id or None, name or None)
+
+    def write(self, kind: ItemKind, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> Iterator[Event]:
+        """Adds to the open item, or to a new one when none of this kind is open."""
+        draft = self._draft
+        if draft is None or draft.kind != kind:
+            yield from self.begin(kind)
+            draft = self._draft
+        if draft is None or not text:
+            return
+        draft.content.append(text)
+        match kind:
+            case "thinking":
+                yield ThinkingDelta(draft.index, Hidden(text))
+            case "message":
+                yield TextDelta(draft.index, text, logprobs)
+            case "tool_call":
+                yield ToolCallDelta(draft.index, text)
+            case _:
+                assert_never(kind)
+
+    def close(self, status: ItemStatus) -> Iterator[Event]:
+        """Ends the open item, if there is one."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            self.answered |= draft.kind != "thinking" and status == "completed"
+            yield ItemDone(draft.index, draft.item(), status)

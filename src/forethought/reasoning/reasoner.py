@@ -1,0 +1,181 @@
+"""The way from a conversation to a turn: render it, set the budget and the grammar, submit it.
+
+Nothing is accepted and ignored: an effort for a checkpoint that does not think, an image whose embeddings are missing
+or a stop string that is empty is an error before the engine hears of it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict
+
+from forethought.engine.protocol import EmbeddingSpan, Engine, Limits, Request, Sampling, ThinkingBudget
+from forethought.errors import ContextLengthError, RequestError
+from forethought.model.conversation import Conversation, Effort
+from forethought.reasoning.answer_text import LogprobQueue, StopStrings
+from forethought.reasoning.assembly import Assembly
+from forethought.reasoning.effort import DEFAULT_EFFORT, answer_reserve, thinking_budget
+from forethought.reasoning.format import FreeText, OutputFormat, grammar_for
+from forethought.reasoning.turn import Turn
+
+if TYPE_CHECKING:
+    import torch
+
+    from forethought.model.checkpoint import Checkpoint
+    from forethought.model.renderer.protocol import Prompt
+
+MAX_LOGPROBS = 20
+FREE_TEXT = FreeText()
+
+
+class SamplingOverrides(TypedDict, total=False):
+    """What differs from the checkpoint's generation defaults; the fields of `engine.protocol.Sampling`."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoner:
+    """Takes turns with one checkpoint on one (started) engine. Holds no state of its own."""
+
+    checkpoint: Checkpoint
+    engine: Engine
+
+    def turn(
+        self,
+        conversation: Conversation,
+        *,
+        effort: Effort | None = None,
+        think: bool | None = None,
+        output_format: OutputFormat = FREE_TEXT,
+        max_output_tokens: int | None = None,
+        stop: tuple[str, ...] = (),
+        sampling: SamplingOverrides | None = None,
+        seed: int | None = None,
+        logprobs: int | None = None,
+        priority: int = 0,
+        images: Mapping[str, torch.Tensor] | None = None,
+    ) -> Turn:
+        """Queues the model's next output and returns its events.
+
+        Args:
+            effort: how much to think; None takes the conversation's, or medium. The conversation's own `budget`, when
+                set, replaces the number of tokens that the effort stands for.
+            think: None does as the checkpoint declares. True makes an untrained model think, False keeps any from it.
+            output_format: what the answer must look like. Thinking is never bound by it.
+            max_output_tokens: thinking and answer together; None allows what the context holds.
+            stop: strings that end the visible answer. They are cut off, and looked for in messages only.
+            sampling: what differs from the checkpoint's generation defaults.
+            seed: makes the turn reproducible; None draws one.
+            logprobs: log-probabilities of the visible tokens, and of this many alternatives each.
+            priority: lower runs first.
+            images: embeddings_TD of each image in the conversation, by its content hash.
+
+        Raises:
+            RequestError: something that was asked for cannot be done (`ContextLengthError`, `RenderError`,
+                `GrammarError` among them; a grammar may also be refused in place of the first event).
+            QueueFull: the engine has no room.
+            EngineDown: the engine is not running.
+        """
+        _check(max_output_tokens, stop, logprobs)
+        conversation = self._with_effort(conversation, effort, think, max_output_tokens)
+        prompt = self.checkpoint.renderer.render(conversation, think=conversation.budget is not None)
+        max_tokens = self._room(prompt, max_output_tokens)
+        thinking = self._thinking(conversation.budget, prompt, max_tokens)
+        bound_after = thinking.end_id if thinking and prompt.thinking_open else None
+        request = Request(
+            id=f"turn_{uuid.uuid4().hex}",
+            prompt_ids=prompt.token_ids,
+            limits=Limits(max_tokens, self._stop_token_ids(), thinking=thinking),
+            sampling=self._sampling(sampling or {}, seed),
+            grammar=grammar_for(output_format, bound_after),
+            spans=_spans(prompt, images or {}),
+            logprobs=logprobs,
+            priority=priority,
+        )
+        assembly = Assembly(
+            self.checkpoint.renderer.parser(thinking_open=prompt.thinking_open),
+            StopStrings(stop),
+            LogprobQueue(self.checkpoint.tokenizer.token_bytes),
+            frozenset(tool.name for tool in conversation.tools),
+            "max_output_tokens" if max_tokens == max_output_tokens else "context",
+        )
+        return Turn(self.engine, request, assembly)
+
+    def _with_effort(
+        self, conversation: Conversation, effort: Effort | None, think: bool | None, max_output_tokens: int | None
+    ) -> Conversation:
+        """The conversation with the effort and the budget of this turn; both None when it does not think."""
+        thinks = self.checkpoint.capabilities.thinks if think is None else think
+        effort = effort or conversation.effort
+        if not thinks:
+            if effort or conversation.budget is not None:
+                why = "this checkpoint does not" if think is None else "thinking is turned off"
+                raise RequestError(
+                    f"An effort is for a turn that thinks, and {why}.", "Leave it out, or force thinking."
+                )
+            return conversation
+        if self.checkpoint.renderer.thinking is None:
+            raise RequestError("The prompt format of this checkpoint has no place for thinking.", "Ask without it.")
+        effort = effort or DEFAULT_EFFORT
+        budget = conversation.budget
+        if budget is None:
+            budget = thinking_budget(effort, self.engine.context_length, max_output_tokens)
+        return replace(conversation, effort=effort, budget=budget)
+
+    def _stop_token_ids(self) -> tuple[int, ...]:
+        return tuple({*self.checkpoint.renderer.stop_token_ids, *self.checkpoint.generation.stop_token_ids})
+
+    def _sampling(self, overrides: SamplingOverrides, seed: int | None) -> Sampling:
+        defaults = self.checkpoint.generation
+        sampling = Sampling(
+            temperature=defaults.temperature,
+            top_p=defaults.top_p,
+            top_k=defaults.top_k,
+            min_p=defaults.min_p,
+            repetition_penalty=defaults.repetition_penalty,
+            seed=seed,
+        )
+        return replace(sampling, **overrides)
+
+    def _room(self, prompt: Prompt, max_output_tokens: int | None) -> int:
+        """The most tokens that the output can have."""
+        length, context = len(prompt.token_ids), self.engine.context_length
+        if length >= context:
+            message = f"The conversation has {length} tokens, and the context holds {context} with the answer."
+            raise ContextLengthError(message, "Shorten the conversation, or begin a new one.")
+        return min(context - length, max_output_tokens or context)
+
+    def _thinking(self, budget: int | None, prompt: Prompt, max_tokens: int) -> ThinkingBudget | None:
+        """How the engine bounds the thinking. A turn without any closes at once what the model opens by itself."""
+        markers = self.checkpoint.renderer.thinking
+        if markers is None:
+            return None
+        reserve = 0 if budget is None else answer_reserve(max_tokens)
+        return ThinkingBudget(budget or 0, markers.start_id, markers.end_ids, prompt.thinking_open, reserve)
+
+
+def _check(max_output_tokens: int | None, stop: tuple[str, ...], logprobs: int | None) -> None:
+    if max_output_tokens is not None and max_output_tokens < 1:
+        raise RequestError(f"max_output_tokens is {max_output_tokens}.", "It must be 1 or more.")
+    if "" in stop:
+        raise RequestError("A stop string is empty.", "Leave it out.")
+    if logprobs is not None and not 0 <= logprobs <= MAX_LOGPROBS:
+        raise RequestError(f"logprobs is {logprobs}.", f"It must be between 0 and {MAX_LOGPROBS}.")
+
+
+def _spans(prompt: Prompt, images: Mapping[str, torch.Tensor]) -> tuple[EmbeddingSpan, ...]:
+    missing = [place.content_hash for place in prompt.images if place.content_hash not in images]
+    if missing:
+        raise RequestError(f"No embeddings were given for the image {missing[0]}.", "Pass them in `images`.")
+    return tuple(
+        EmbeddingSpan(place.position, images[place.content_hash], place.content_hash) for place in prompt.images
+    )
