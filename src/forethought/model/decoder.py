@@ -5,7 +5,7 @@ given (see `attention.py`). Sizes: B rows, T tokens, C hidden size, V vocabulary
 D head dimensions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from forethought.model.rope import inverse_frequencies, rope_angles, rotate
 
 INITIAL_DEVIATION = 0.02
 """Standard deviation of freshly made weights, as in every model of this family."""
+
+
+_MISMATCH_REMEDY = "Weights and config.json do not belong together; fetch the checkpoint again."
 
 
 class RMSNorm(nn.Module):
@@ -141,15 +144,11 @@ class Decoder(nn.Module):
         """
         with torch.device("meta"):
             decoder = cls(config)
-        wanted = decoder.state_dict()
         given = {name: tensor for name, tensor in tensors.items() if not _redundant(name, config)}
-        _check_names(set(wanted), set(given))
-        for name, tensor in given.items():
-            if tensor.shape != wanted[name].shape:
-                raise CheckpointError(
-                    f"Tensor {name} has shape {tuple(tensor.shape)}; config.json makes it {tuple(wanted[name].shape)}.",
-                    "Weights and config.json do not belong together; fetch the checkpoint again.",
-                )
+        missing = decoder.state_dict().keys() - given.keys()
+        if missing:
+            raise CheckpointError(f"The weights lack {_some(missing)}.", _MISMATCH_REMEDY)
+        decoder._check_tensors(given)
         # Always a copy: training in place must not reach the caller's tensors or a mapped file.
         copies = {name: tensor.to(device, dtype, copy=True) for name, tensor in given.items()}
         decoder.load_state_dict(copies, assign=True)
@@ -206,16 +205,36 @@ class Decoder(nn.Module):
             return self.model.embed_tokens.project(hidden_BTC)
         return self.lm_head(hidden_BTC)
 
+    @torch.no_grad()
+    def replace(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Overwrites the tensors of these names (any dtype and device) in place; the others stay.
+
+        Raises:
+            CheckpointError: a name is unknown or a shape is wrong; then nothing has changed.
+        """
+        given = {name: tensor for name, tensor in tensors.items() if not _redundant(name, self.config)}
+        self._check_tensors(given)
+        own = self.state_dict()
+        for name, tensor in given.items():
+            own[name].copy_(tensor)
+
+    def _check_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        own = self.state_dict()
+        unknown = tensors.keys() - own.keys()
+        if unknown:
+            raise CheckpointError(f"The weights hold the unknown {_some(unknown)}.", _MISMATCH_REMEDY)
+        for name, tensor in tensors.items():
+            if tensor.shape != own[name].shape:
+                raise CheckpointError(
+                    f"Tensor {name} has shape {tuple(tensor.shape)}; config.json makes it {tuple(own[name].shape)}.",
+                    _MISMATCH_REMEDY,
+                )
+
 
 def _redundant(name: str, config: DecoderConfig) -> bool:
     """Tensors that some checkpoints carry without need: a tied output, and tables that follow from the config."""
     return (config.tied and name == "lm_head.weight") or name.endswith(".rotary_emb.inv_freq")
 
 
-def _check_names(wanted: set[str], given: set[str]) -> None:
-    for kind, names in (("lack", wanted - given), ("hold the unknown", given - wanted)):
-        if names:
-            raise CheckpointError(
-                f"The weights {kind} {min(names)}" + (f" and {len(names) - 1} more." if len(names) > 1 else "."),
-                "Weights and config.json do not belong together; fetch the checkpoint again.",
-            )
+def _some(names: Set[str]) -> str:
+    return min(names) + (f" and {len(names) - 1} more" if len(names) > 1 else "")

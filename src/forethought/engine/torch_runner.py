@@ -1,0 +1,146 @@
+"""The reference runner: the decoder of `model`, in plain torch, over a paged KV cache. Any dtype, any device.
+
+The linear layers see all tokens of a step as one flat row. Only attention knows about sequences: those with as many new
+tokens and a cache of about the same length (within a factor of two) are padded and computed together, so a step of
+64 decoding sequences takes a handful of kernel calls a layer, not 64. Sizes: N tokens and S sequences of a step,
+T new tokens of each sequence of a group, L cached positions, P blocks, H and G query and key-value heads, D head
+dimensions.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from forethought.engine.runner import BLOCK_SIZE, StepBatch
+from forethought.model.decoder import Decoder
+
+GATHER_POSITIONS = 1 << 16
+"""Most cached positions copied together for one kernel call; bounds the memory that a step needs."""
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Sequences of one step that are computed together. `mask_S1TL` is True where a token may look."""
+
+    rows_ST: torch.Tensor
+    blocks_SP: torch.Tensor
+    mask_S1TL: torch.Tensor
+
+
+class _PagedAttention:
+    """Attention of one step: writes the new keys and values into the cache, then mixes from it."""
+
+    def __init__(self, keys_LPXGD: torch.Tensor, values_LPXGD: torch.Tensor, batch: StepBatch, window: int | None):
+        self._keys, self._values = keys_LPXGD, values_LPXGD
+        self._slots_N = torch.as_tensor(_slots(batch), device=keys_LPXGD.device)
+        self._groups = list(_groups(batch, window, keys_LPXGD.device))
+
+    def __call__(
+        self, layer: int, queries_BTHD: torch.Tensor, keys_BTGD: torch.Tensor, values_BTGD: torch.Tensor
+    ) -> torch.Tensor:
+        keys_PXGD, values_PXGD = self._keys[layer], self._values[layer]
+        keys_PXGD.flatten(0, 1).index_copy_(0, self._slots_N, keys_BTGD[0])
+        values_PXGD.flatten(0, 1).index_copy_(0, self._slots_N, values_BTGD[0])
+        mixed_NHD = torch.empty_like(queries_BTHD[0])
+        for group in self._groups:
+            mixed_SHTD = F.scaled_dot_product_attention(
+                queries_BTHD[0][group.rows_ST].transpose(1, 2),
+                keys_PXGD[group.blocks_SP].flatten(1, 2).transpose(1, 2),
+                values_PXGD[group.blocks_SP].flatten(1, 2).transpose(1, 2),
+                attn_mask=group.mask_S1TL,
+                enable_gqa=True,
+            )
+            mixed_NHD[group.rows_ST] = mixed_SHTD.transpose(1, 2)
+        return mixed_NHD[None]
+
+
+class TorchRunner:
+    """Runs `decoder`, which it takes over, with a KV cache of `blocks` blocks in the decoder's dtype and device."""
+
+    def __init__(self, decoder: Decoder, blocks: int) -> None:
+        config = decoder.config
+        shape = (config.layers, blocks, BLOCK_SIZE, config.kv_heads, config.head_dim)
+        self._decoder = decoder.eval()
+        # Zeros, because the kernel multiplies what a mask hides by nought, and nought times NaN is NaN.
+        self._keys_LPXGD = torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
+        self._values_LPXGD = torch.zeros_like(self._keys_LPXGD)
+
+    @property
+    def blocks(self) -> int:
+        """KV blocks allocated."""
+        return self._keys_LPXGD.shape[1]
+
+    @property
+    def vocab_size(self) -> int:
+        """Columns of the logits."""
+        return self._decoder.config.vocab_size
+
+    @torch.inference_mode()
+    def forward(self, batch: StepBatch) -> torch.Tensor:
+        """Writes the KV of the batch's tokens and returns float32 `logits_RV` of the rows asked for."""
+        decoder, device = self._decoder, self._decoder.device
+        token_ids_BT = torch.as_tensor(batch.token_ids_N, device=device)[None]
+        positions_BT = torch.as_tensor(batch.positions_N, device=device)[None]
+        embeddings_BTC = decoder.embed(token_ids_BT)
+        for row, span in batch.spans:
+            embeddings_BTC[0, row : row + len(span.embeddings_TD)] = span.embeddings_TD.to(embeddings_BTC)
+        attention = _PagedAttention(self._keys_LPXGD, self._values_LPXGD, batch, decoder.config.sliding_window)
+        hidden_BTC = decoder(token_ids_BT, positions_BT, embeddings_BTC=embeddings_BTC, attention=attention)
+        logit_rows_R = torch.as_tensor(batch.logit_rows_R, device=device)
+        return decoder.logits(hidden_BTC[0, logit_rows_R]).float()
+
+    @torch.inference_mode()
+    def copy_block(self, source: int, target: int) -> None:
+        """Copies the KV of one block in all layers."""
+        for cache_LPXGD in (self._keys_LPXGD, self._values_LPXGD):
+            cache_LPXGD[:, target] = cache_LPXGD[:, source]
+
+    def update_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Replaces tensors by their Hugging Face names; the KV cache is the caller's to forget.
+
+        Raises:
+            CheckpointError: a name is unknown or a shape is wrong; then nothing has changed.
+        """
+        self._decoder.replace(tensors)
+
+
+def _slots(batch: StepBatch) -> Int64:
+    """Where in the cache each token of the step is written: block times `BLOCK_SIZE` plus offset."""
+    owner_N = np.repeat(np.arange(len(batch.lengths_S)), np.diff(batch.starts_S))
+    block_N = batch.tables_SB[owner_N, batch.positions_N // BLOCK_SIZE].astype(np.int64)
+    return block_N * BLOCK_SIZE + batch.positions_N % BLOCK_SIZE
+
+
+def _groups(batch: StepBatch, window: int | None, device: torch.device) -> Iterator[_Group]:
+    """Sorts the sequences of a step into groups of as many new tokens and about as many blocks."""
+    counts_S = np.diff(batch.starts_S)
+    blocks_S = -(-batch.lengths_S // BLOCK_SIZE)
+    kinds_S = np.stack([counts_S, np.ceil(np.log2(blocks_S)).astype(np.int32)], axis=1)
+    kinds, kind_S = np.unique(kinds_S, axis=0, return_inverse=True)
+    for kind, (count, _) in enumerate(cast("list[tuple[int, int]]", kinds.tolist())):
+        members = np.flatnonzero(kind_S.reshape(-1) == kind)
+        width = int(blocks_S[members].max())
+        together = max(1, GATHER_POSITIONS // (width * BLOCK_SIZE))
+        for first in range(0, len(members), together):
+            yield _group(batch, members[first : first + together], count, width, window, device)
+
+
+def _group(
+    batch: StepBatch, members: Int64, count: int, width: int, window: int | None, device: torch.device
+) -> _Group:
+    rows_ST = batch.starts_S[members].astype(np.int64)[:, None] + np.arange(count)
+    # Table entries past the end of a sequence are -1: any block will do there, the mask hides it.
+    blocks_SP = np.maximum(batch.tables_SB[members, :width], 0).astype(np.int64)
+    distance_STL = batch.positions_N[rows_ST][:, :, None] - np.arange(width * BLOCK_SIZE, dtype=np.int32)
+    mask_STL = distance_STL >= 0
+    if window is not None:
+        mask_STL &= distance_STL < window
+    parts = (torch.as_tensor(part, device=device) for part in (rows_ST, blocks_SP, mask_STL[:, None]))
+    return _Group(*parts)

@@ -1,0 +1,201 @@
+"""The torch runner gives the logits of the whole sequence, however its tokens were cut into steps and batches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forethought.engine.protocol import EmbeddingSpan
+from forethought.engine.runner import BLOCK_SIZE, StepBatch
+from forethought.engine.torch_runner import TorchRunner
+from forethought.errors import CheckpointError
+from forethought.model.config import DecoderConfig
+from forethought.model.decoder import Decoder
+from forethought.model.rope_config import RopeConfig
+
+VOCAB = 61
+BLOCKS = 40
+
+
+def make_config(sliding_window: int | None = None) -> DecoderConfig:
+    return DecoderConfig(
+        vocab_size=VOCAB,
+        hidden_size=48,
+        intermediate_size=64,
+        layers=2,
+        heads=6,
+        kv_heads=2,
+        head_dim=16,
+        max_positions=512,
+        rope=RopeConfig(),
+        tied=True,
+        qk_norm=True,
+        sliding_window=sliding_window,
+        model_type="qwen3",
+    )
+
+
+def make_decoder(config: DecoderConfig) -> Decoder:
+    torch.manual_seed(0)
+    decoder = Decoder(config)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.normal_(mean=float(parameter.dim() == 1), std=0.2)
+    return decoder
+
+
+@dataclass
+class Sequence:
+    """A sequence as the scheduler sees it: its tokens, its blocks, and how much of it is in the cache."""
+
+    token_ids: list[int]
+    table: list[int]
+    cached: int = 0
+
+
+def make_batch(parts: list[tuple[Sequence, int]], logit_rows: list[int] | None = None) -> StepBatch:
+    """The next `count` tokens of each sequence in one step; logits of every token unless told otherwise."""
+    spans = [(s.cached, s.cached + count) for s, count in parts]
+    tokens = [token for (s, _), (start, end) in zip(parts, spans, strict=True) for token in s.token_ids[start:end]]
+    width = max(len(s.table) for s, _ in parts)
+    for sequence, count in parts:
+        sequence.cached += count
+    return StepBatch(
+        token_ids_N=np.array(tokens, np.int32),
+        positions_N=np.concatenate([np.arange(*span, dtype=np.int32) for span in spans]),
+        starts_S=np.cumsum([0, *(count for _, count in parts)], dtype=np.int32),
+        lengths_S=np.array([end for _, end in spans], np.int32),
+        tables_SB=np.array([s.table + [-1] * (width - len(s.table)) for s, _ in parts], np.int32),
+        logit_rows_R=np.array(range(len(tokens)) if logit_rows is None else logit_rows, np.int32),
+    )
+
+
+def make_sequences(lengths: list[int], seed: int = 0) -> list[Sequence]:
+    """Random sequences whose blocks lie scattered over the cache."""
+    random = np.random.default_rng(seed)
+    free = random.permutation(BLOCKS).tolist()
+    return [
+        Sequence(random.integers(0, VOCAB, n).tolist(), [free.pop() for _ in range(-(-n // BLOCK_SIZE))])
+        for n in lengths
+    ]
+
+
+def expected_logits(decoder: Decoder, sequence: Sequence) -> torch.Tensor:
+    with torch.no_grad():
+        return decoder.logits(decoder(torch.tensor([sequence.token_ids])))[0]
+
+
+def run_in_steps(runner: TorchRunner, sequences: list[Sequence], draw_count: st.DataObject) -> list[torch.Tensor]:
+    """Runs all sequences to their end, in steps of random membership and chunks; their logits, token by token."""
+    rows: list[list[torch.Tensor]] = [[] for _ in sequences]
+    while waiting := [i for i, s in enumerate(sequences) if s.cached < len(s.token_ids)]:
+        members = draw_count.draw(st.lists(st.sampled_from(waiting), min_size=1, unique=True))
+        counts = [
+            draw_count.draw(st.sampled_from([1, 1, 7, 40]).map(lambda n, i=i: min(n, remaining(sequences[i]))))
+            for i in members
+        ]
+        logits = runner.forward(make_batch([(sequences[i], c) for i, c in zip(members, counts, strict=True)])).clone()
+        for i, part in zip(members, logits.split(counts), strict=True):
+            rows[i].append(part)
+    return [torch.cat(parts) for parts in rows]
+
+
+def remaining(sequence: Sequence) -> int:
+    return len(sequence.token_ids) - sequence.cached
+
+
+@pytest.mark.parametrize("window", [None, 20])
+@given(lengths=st.lists(st.integers(1, 150), min_size=1, max_size=5), data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_logits_do_not_depend_on_chunks_and_batches(
+    window: int | None, lengths: list[int], data: st.DataObject
+) -> None:
+    decoder = make_decoder(make_config(window))
+    runner = TorchRunner(decoder, blocks=BLOCKS)
+    sequences = make_sequences(lengths)
+    for logits, sequence in zip(run_in_steps(runner, sequences, data), sequences, strict=True):
+        torch.testing.assert_close(logits, expected_logits(decoder, sequence), atol=1e-5, rtol=0)
+
+
+def test_groups_larger_than_the_gather_limit_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forethought.engine.torch_runner.GATHER_POSITIONS", 2 * BLOCK_SIZE)
+    decoder = make_decoder(make_config())
+    sequences = make_sequences([20] * 5)
+    logits = TorchRunner(decoder, blocks=BLOCKS).forward(make_batch([(s, 20) for s in sequences]))
+    expected = torch.cat([expected_logits(decoder, s) for s in sequences])
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+
+
+def test_only_the_wanted_rows_are_computed() -> None:
+    decoder = make_decoder(make_config())
+    everything = TorchRunner(decoder, blocks=BLOCKS).forward(make_batch([(s, 30) for s in make_sequences([30, 30])]))
+    batch = make_batch([(s, 30) for s in make_sequences([30, 30])], logit_rows=[29, 59])
+    some = TorchRunner(decoder, blocks=BLOCKS).forward(batch)
+    assert some.shape == (2, VOCAB)
+    assert some.dtype == torch.float32
+    torch.testing.assert_close(some, everything[[29, 59]], atol=1e-5, rtol=0)
+
+
+def test_a_prompt_that_needs_no_logits_gives_none() -> None:
+    (sequence,) = make_sequences([10])
+    runner = TorchRunner(make_decoder(make_config()), blocks=BLOCKS)
+    assert runner.forward(make_batch([(sequence, 10)], logit_rows=[])).shape == (0, VOCAB)
+
+
+def test_a_copied_block_serves_another_sequence() -> None:
+    decoder = make_decoder(make_config())
+    runner = TorchRunner(decoder, blocks=BLOCKS)
+    (original,) = make_sequences([40])
+    runner.forward(make_batch([(original, 40)]))
+    unused = next(block for block in range(BLOCKS) if block not in original.table)
+    fork = Sequence([*original.token_ids[:35], 1, 2, 3], [original.table[0], unused], cached=35)
+    runner.copy_block(original.table[1], fork.table[1])
+    logits = runner.forward(make_batch([(fork, 3)]))
+    torch.testing.assert_close(logits, expected_logits(decoder, fork)[35:], atol=1e-5, rtol=0)
+
+
+def test_an_embedding_span_takes_the_place_of_its_tokens() -> None:
+    decoder = make_decoder(make_config())
+    (sequence,) = make_sequences([12])
+    rows_TD = torch.randn(4, 48)
+    span = EmbeddingSpan(3, rows_TD, "sha256:image")
+    with torch.no_grad():
+        embeddings_BTC = decoder.embed(torch.tensor([sequence.token_ids]))
+        embeddings_BTC[0, 3:7] = rows_TD
+        expected = decoder.logits(decoder(torch.tensor([sequence.token_ids]), embeddings_BTC=embeddings_BTC))[0]
+    batch = make_batch([(sequence, 12)])
+    batch.spans.append((3, span))
+    logits = TorchRunner(decoder, blocks=BLOCKS).forward(batch)
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+
+
+def test_updated_weights_are_used_from_the_next_step_on() -> None:
+    decoder, other = make_decoder(make_config()), make_decoder(make_config())
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.5)
+    (sequence,) = make_sequences([12])
+    runner = TorchRunner(decoder, blocks=BLOCKS)
+    runner.update_weights(other.state_dict())
+    logits = runner.forward(make_batch([(sequence, 12)]))
+    torch.testing.assert_close(logits, expected_logits(other, sequence), atol=1e-5, rtol=0)
+
+
+def test_an_update_with_an_unknown_tensor_changes_nothing() -> None:
+    decoder = make_decoder(make_config())
+    before = decoder.model.norm.weight.clone()
+    with pytest.raises(CheckpointError, match="surprise"):
+        TorchRunner(decoder, blocks=2).update_weights({"model.norm.weight": before * 2, "surprise": before})
+    assert torch.equal(decoder.model.norm.weight, before)
+
+
+def test_bfloat16_stays_close_to_float32() -> None:
+    decoder = make_decoder(make_config())
+    (sequence,) = make_sequences([60])
+    expected = expected_logits(decoder, sequence)
+    logits = TorchRunner(decoder.bfloat16(), blocks=BLOCKS).forward(make_batch([(sequence, 60)]))
+    assert logits.dtype == torch.float32
+    assert (logits - expected).abs().max() < 0.05 * expected.abs().max()
