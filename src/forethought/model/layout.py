@@ -24,6 +24,7 @@ TOKENIZER_FILES = (
     TOKENIZER,
     TOKENIZER_CONFIG,
     CHAT_TEMPLATE,
+    "additional_chat_templates/tool_use.jinja",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
