@@ -40,9 +40,7 @@ class Tokenizer:
             raise CheckpointError(f"{origin} cannot be read: {error}.", "Fetch the checkpoint again.") from None
         self.json = source if reserved is None else self._backend.to_str()
         """The tokenizer.json text that this tokenizer really is, with every reserved token marked special."""
-        self._backend.no_truncation()
-        self._backend.no_padding()
-        self._backend.encode_special_tokens = True
+        _encode_text_only(self._backend)
         self._byte_level = _is_byte_level(content.get("decoder"), origin)
         added = self._backend.get_added_tokens_decoder()
         self._added = {id_: token.content for id_, token in added.items()}
@@ -50,6 +48,18 @@ class Tokenizer:
         self.special_ids = frozenset(self._id_of.values())
         """Every reserved id: what `encode` never yields."""
         self._check_markers_unreachable(origin)
+
+    @cached_property
+    def _continuing(self) -> Backend:
+        """What encodes text in the middle of a prompt."""
+        content = cast(dict[str, Any], json.loads(self.json))
+        before = cast(dict[str, Any], content.get("pre_tokenizer") or {})
+        if before.get("prepend_scheme") != "first":
+            return self._backend
+        content["pre_tokenizer"] = before | {"prepend_scheme": "never"}
+        backend = Backend.from_str(json.dumps(content, ensure_ascii=False))
+        _encode_text_only(backend)
+        return backend
 
     @classmethod
     def load(cls, directory: Path) -> "Tokenizer":
@@ -83,9 +93,14 @@ class Tokenizer:
                 f"The tokenizer has no special token {spelling!r}.", "Choose a renderer that fits this checkpoint."
             ) from None
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text; never a reserved id, whatever the text spells. Nothing is added in front or behind."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+    def encode(self, text: str, *, continued: bool = False) -> list[int]:
+        """The ids of a text; never a reserved id, whatever the text spells. Nothing is added in front or behind.
+
+        `continued` says that the text follows a reserved token, in the middle of a prompt: there, some SentencePiece
+        tokenizers do not put a space in front.
+        """
+        backend = self._continuing if continued else self._backend
+        return backend.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, reserved tokens spelled out. Bytes that are no UTF-8 become U+FFFD."""
@@ -142,6 +157,13 @@ class TokenStream:
     def finish(self) -> str:
         """The ids are over: an unfinished character comes out as U+FFFD."""
         return self._decoder.decode(b"", final=True)
+
+
+def _encode_text_only(backend: Backend) -> None:
+    """Whole texts, as they are, and reserved tokens never."""
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
 
 
 def _reserve_added_tokens(content: dict[str, Any]) -> dict[str, Any] | None:

@@ -48,7 +48,8 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallEnd:
-    """Tool call `index` is complete. `arguments` is the whole text."""
+    """Tool call `index` is complete. `arguments` is the whole text, and a JSON object (`{}` where the model gave
+    none)."""
 
     index: int
     arguments: str
@@ -56,7 +57,11 @@ class ToolCallEnd:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Output that looked like a tool call and was none. The text is shown to nobody as an answer."""
+    """Output that looked like a tool call and was none. The text is shown to nobody as an answer.
+
+    Behind a `ToolCallStart` that has no `ToolCallEnd` it ends that call: cut off, or arguments that are no JSON
+    object.
+    """
 
     text: str
 
@@ -84,11 +89,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingMarkers:
-    """The ids that open and close thinking. `end_ids` is what a forced end appends (it ends with the closing
-    marker; a template format may need more tokens than one)."""
+    """The ids that open and close thinking. `end_ids` is what a forced end appends; it ends with the closing marker.
+
+    `single` is off where the markers are ordinary text of several tokens. Then no id announces them (`start_id` and
+    the last of `end_ids` are common tokens), so an engine that watches ids cannot tell when thinking ends; only the
+    parser can.
+    """
 
     start_id: int
     end_ids: tuple[int, ...]
+    single: bool = True
 
 
 class Parser(Protocol):
@@ -105,7 +115,7 @@ class Parser(Protocol):
 
 
 class Renderer(Protocol):
-    """One prompt format. `name` and `version` are part of the checkpoint's digest."""
+    """One prompt format. `name`, `version` and `options` are part of the checkpoint's digest."""
 
     @property
     def name(self) -> str: ...
@@ -132,14 +142,18 @@ class Renderer(Protocol):
     def render(self, conversation: Conversation, *, think: bool) -> Prompt:
         """The prompt for the model's next output; with `think`, it ends just inside the thinking.
 
-        Thinking items before the last user message are left out (reasoning is kept within a turn only).
-        Raises `RenderError` for what the format cannot express.
+        Thinking items before the last user message are left out (reasoning is kept within a turn only); without
+        `think` all of them are. Raises `RenderError` for what the format cannot express.
         """
         ...
 
     def render_output(self, items: tuple[Item, ...]) -> tuple[int, ...]:
         """The tokens of an output made of these items (thinking, answer, tool calls), its stop token included:
-        what training learns from, and the inverse of `parser`."""
+        what training learns from, and the inverse of `parser`.
+
+        An output that begins with a `Thinking` continues a prompt that was rendered with `think`: the opening
+        marker is in the prompt. Raises `RenderError` for what no output can hold.
+        """
         ...
 
     def parser(self, *, thinking_open: bool) -> Parser:
