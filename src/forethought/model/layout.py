@@ -14,6 +14,7 @@ from typing import Any, cast
 from forethought.errors import CheckpointError
 
 CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 GENERATION = "generation_config.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"

