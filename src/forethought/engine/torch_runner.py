@@ -3,8 +3,8 @@
 The linear layers see all tokens of a step as one flat row. Only attention knows about sequences: those with as many new
 tokens and a cache of about the same length (within a factor of two) are padded and computed together, so a step of
 64 decoding sequences takes a handful of kernel calls a layer, not 64. Sizes: N tokens and S sequences of a step,
-T new tokens of each sequence of a group, L cached positions, P blocks, H and G query and key-value heads, D head
-dimensions.
+T new tokens of each sequence of a group, L cached positions, P blocks of X positions, Z layers, H and G query and
+key-value heads, D head dimensions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,14 +33,20 @@ class _Group:
     blocks_SP: torch.Tensor
     mask_S1TL: torch.Tensor
 
+    def gather(self, cache_PXGD: torch.Tensor) -> torch.Tensor:
+        """The cached keys or values of the group's sequences, `SGLD`, out of one layer's blocks."""
+        # Whole blocks by a flat list: a memory copy each, about twice as fast as indexing with a table.
+        gathered = cache_PXGD.index_select(0, self.blocks_SP.flatten())
+        return gathered.view(len(self.blocks_SP), -1, *cache_PXGD.shape[2:]).transpose(1, 2)
+
 
 class _PagedAttention:
     """Attention of one step: writes the new keys and values into the cache, then mixes from it."""
 
-    def __init__(self, keys_LPXGD: torch.Tensor, values_LPXGD: torch.Tensor, batch: StepBatch, window: int | None):
-        self._keys, self._values = keys_LPXGD, values_LPXGD
-        self._slots_N = torch.as_tensor(_slots(batch), device=keys_LPXGD.device)
-        self._groups = list(_groups(batch, window, keys_LPXGD.device))
+    def __init__(self, keys_ZPXGD: torch.Tensor, values_ZPXGD: torch.Tensor, batch: StepBatch, window: int | None):
+        self._keys, self._values = keys_ZPXGD, values_ZPXGD
+        self._slots_N = torch.as_tensor(_slots(batch), device=keys_ZPXGD.device)
+        self._groups = list(_groups(batch, window, keys_ZPXGD.device))
 
     def __call__(
         self, layer: int, queries_BTHD: torch.Tensor, keys_BTGD: torch.Tensor, values_BTGD: torch.Tensor
@@ -52,8 +58,8 @@ class _PagedAttention:
         for group in self._groups:
             mixed_SHTD = F.scaled_dot_product_attention(
                 queries_BTHD[0][group.rows_ST].transpose(1, 2),
-                keys_PXGD[group.blocks_SP].flatten(1, 2).transpose(1, 2),
-                values_PXGD[group.blocks_SP].flatten(1, 2).transpose(1, 2),
+                group.gather(keys_PXGD),
+                group.gather(values_PXGD),
                 attn_mask=group.mask_S1TL,
                 enable_gqa=True,
             )
@@ -69,13 +75,13 @@ class TorchRunner:
         shape = (config.layers, blocks, BLOCK_SIZE, config.kv_heads, config.head_dim)
         self._decoder = decoder.eval()
         # Zeros, because the kernel multiplies what a mask hides by nought, and nought times NaN is NaN.
-        self._keys_LPXGD = torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
-        self._values_LPXGD = torch.zeros_like(self._keys_LPXGD)
+        self._keys_ZPXGD = torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
+        self._values_ZPXGD = torch.zeros_like(self._keys_ZPXGD)
 
     @property
     def blocks(self) -> int:
         """KV blocks allocated."""
-        return self._keys_LPXGD.shape[1]
+        return self._keys_ZPXGD.shape[1]
 
     @property
     def vocab_size(self) -> int:
@@ -91,7 +97,7 @@ class TorchRunner:
         embeddings_BTC = decoder.embed(token_ids_BT)
         for row, span in batch.spans:
             embeddings_BTC[0, row : row + len(span.embeddings_TD)] = span.embeddings_TD.to(embeddings_BTC)
-        attention = _PagedAttention(self._keys_LPXGD, self._values_LPXGD, batch, decoder.config.sliding_window)
+        attention = _PagedAttention(self._keys_ZPXGD, self._values_ZPXGD, batch, decoder.config.sliding_window)
         hidden_BTC = decoder(token_ids_BT, positions_BT, embeddings_BTC=embeddings_BTC, attention=attention)
         logit_rows_R = torch.as_tensor(batch.logit_rows_R, device=device)
         return decoder.logits(hidden_BTC[0, logit_rows_R]).float()
@@ -99,8 +105,8 @@ class TorchRunner:
     @torch.inference_mode()
     def copy_block(self, source: int, target: int) -> None:
         """Copies the KV of one block in all layers."""
-        for cache_LPXGD in (self._keys_LPXGD, self._values_LPXGD):
-            cache_LPXGD[:, target] = cache_LPXGD[:, source]
+        for cache_ZPXGD in (self._keys_ZPXGD, self._values_ZPXGD):
+            cache_ZPXGD[:, target] = cache_ZPXGD[:, source]
 
     def update_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Replaces tensors by their Hugging Face names; the KV cache is the caller's to forget.
