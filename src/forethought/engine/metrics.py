@@ -1,6 +1,8 @@
 """What an engine counts: one object, filled by the engine, exported by the rooms above."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+GAUGES = frozenset({"queued", "running", "free_blocks", "total_blocks"})
 
 
 @dataclass(slots=True)
@@ -38,3 +40,10 @@ class EngineMetrics:
         """Generated tokens per second of work (idle time does not count)."""
         busy = self.forward_seconds + self.sampling_seconds + self.other_seconds
         return self.generated_tokens / busy if busy else 0.0
+
+    def after(self, earlier: "EngineMetrics") -> "EngineMetrics":
+        """These metrics as those of an engine that was restarted: counters go on from `earlier`, gauges do not."""
+        names = (one.name for one in fields(self))
+        return EngineMetrics(
+            *(getattr(self, name) + (0 if name in GAUGES else getattr(earlier, name)) for name in names)
+        )
