@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forethought.engine.protocol import EngineEvent, Finished, Limits, Request, StopReason, TokenEvent
 from forethought.errors import EngineDown, EngineError, GrammarError, RequestError
 from forethought.logs import Hidden
-from forethought.model.conversation import Message, Thinking, ToolCall
+from forethought.model.conversation import Thinking
 from forethought.model.renderer import protocol as pieces
 from forethought.model.renderer.protocol import Malformed, Piece, ThinkingEnd, ToolCallEnd, ToolCallStart
 from forethought.reasoning.answer import Answer
@@ -25,12 +25,12 @@ from forethought.reasoning.events import (
     TextDelta,
     ThinkingDelta,
     TokenLogprob,
-    ToolCallDelta,
     TurnDone,
     TurnError,
     Usage,
 )
 from forethought.reasoning.turn import Turn
+from turn_laws import answer, check_laws, done
 
 Script = list[list[Piece]]
 """What each token of an output stands for."""
@@ -133,15 +133,6 @@ def items(events: list[Event]) -> list[tuple[Any, str]]:
     return [(event.item, event.status) for event in events if isinstance(event, ItemDone)]
 
 
-def done(events: list[Event]) -> TurnDone:
-    assert isinstance(events[-1], TurnDone)
-    return events[-1]
-
-
-def answer(text: str) -> Message:
-    return Message.of("assistant", text)
-
-
 # What a model can write: the pieces of calls and thinking come in the order in which a parser gives them.
 words = st.text("ab\n", min_size=1, max_size=4)
 call_bodies = st.lists(words, max_size=3)
@@ -178,58 +169,6 @@ def scenes(draw: st.DrawFn) -> Scene:
     last = draw(st.integers(0, len(grouped) - 1))
     stop = draw(st.sampled_from([(), ("ab",), ("b\na", "aa")]))
     return Scene(grouped[:last], grouped[last], draw(ends), stop)
-
-
-def check_laws(events: list[Event]) -> None:
-    open_index: int | None = None
-    added: list[ItemAdded] = []
-    deltas: list[str] = []
-    statuses: list[str] = []
-    for event in events[:-1]:
-        match event:
-            case ItemAdded(index):
-                assert open_index is None, "an item begins after the one before it is done"
-                assert index == len(added), "items are numbered in order"
-                open_index, deltas = index, []
-                added.append(event)
-            case ThinkingDelta(index, hidden):
-                assert (index, added[-1].kind) == (open_index, "thinking")
-                deltas.append(hidden.reveal())
-            case TextDelta(index, text):
-                assert (index, added[-1].kind) == (open_index, "message")
-                deltas.append(text)
-            case ToolCallDelta(index, arguments):
-                assert (index, added[-1].kind) == (open_index, "tool_call")
-                deltas.append(arguments)
-            case ItemDone(index, item, status):
-                assert index == open_index
-                statuses.append(status)
-                check_item(added[-1], item, "".join(deltas))
-                open_index = None
-            case TurnDone():
-                pytest.fail("a turn ended twice")
-    assert open_index is None, "every item is done"
-    assert all(deltas), "no delta is empty"
-    last = done(events)
-    assert last.status in ("completed", "incomplete", "failed", "cancelled")
-    assert (last.error is not None) == (last.status == "failed")
-    assert (last.incomplete_reason is not None) == (last.status == "incomplete")
-    if last.status == "completed":
-        assert set(statuses) == {"completed"}
-        assert any(event.kind != "thinking" for event in added)
-    assert "incomplete" not in statuses[:-1], "only the last item can have been cut off"
-
-
-def check_item(begun: ItemAdded, item: object, content: str) -> None:
-    match begun.kind:
-        case "thinking":
-            assert item == Thinking(content)
-        case "message":
-            assert item == answer(content)
-        case "tool_call":
-            assert begun.call_id is not None
-            assert begun.name is not None
-            assert item == ToolCall(begun.call_id, begun.name, content)
 
 
 @given(scenes())

@@ -118,13 +118,17 @@ class Reasoner:
         effort = effort or conversation.effort
         if not thinks:
             if effort or conversation.budget is not None:
-                why = "this checkpoint does not" if think is None else "thinking is turned off"
-                raise RequestError(
-                    f"An effort is for a turn that thinks, and {why}.", "Leave it out, or force thinking."
-                )
+                why = "this checkpoint does not think" if think is None else "thinking is turned off"
+                raise RequestError(f"An effort cannot act here: {why}.", "Leave it out, or force thinking.")
             return conversation
-        if self.checkpoint.renderer.thinking is None:
+        markers = self.checkpoint.renderer.thinking
+        if markers is None:
             raise RequestError("The prompt format of this checkpoint has no place for thinking.", "Ask without it.")
+        if not markers.single:
+            raise RequestError(
+                "The thinking markers of this checkpoint are several tokens each, so no budget can be kept.",
+                "Add them to its tokenizer as one token each, or ask without thinking.",
+            )
         effort = effort or DEFAULT_EFFORT
         budget = conversation.budget
         if budget is None:
@@ -157,7 +161,7 @@ class Reasoner:
     def _thinking(self, budget: int | None, prompt: Prompt, max_tokens: int) -> ThinkingBudget | None:
         """How the engine bounds the thinking. A turn without any closes at once what the model opens by itself."""
         markers = self.checkpoint.renderer.thinking
-        if markers is None:
+        if markers is None or not markers.single:
             return None
         reserve = 0 if budget is None else answer_reserve(max_tokens)
         return ThinkingBudget(budget or 0, markers.start_id, markers.end_ids, prompt.thinking_open, reserve)

@@ -1,0 +1,64 @@
+"""Fixtures that many tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from forethought.model.config import DecoderConfig
+from forethought.model.decoder import Decoder
+from forethought.model.generation import GenerationDefaults
+from forethought.model.layout import CONFIG, GENERATION, TOKENIZER, write_object
+from forethought.model.manifest import Capabilities, Manifest, RendererSpec, write_manifest
+from forethought.model.renderer.forethought import Markers
+from forethought.model.rope_config import RopeConfig
+from forethought.model.weights import write_tensors
+
+
+def tiny_tokenizer() -> Backend:
+    """Byte-level BPE with a few merges and our renderer's markers."""
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=sorted(Markers().model_dump().values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(["the model thinks before it answers the user"] * 8, trainer)
+    return backend
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a random Llama of two layers, a byte-level tokenizer and our renderer. It does not think."""
+    directory = tmp_path_factory.mktemp("tiny")
+    tokenizer = tiny_tokenizer()
+    tokenizer.save(str(directory / TOKENIZER))
+    config = DecoderConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=8,
+        max_positions=512,
+        rope=RopeConfig(theta=10_000.0),
+        tied=True,
+    )
+    torch.manual_seed(0)
+    write_object(directory / CONFIG, config.to_hf())
+    write_object(directory / GENERATION, GenerationDefaults().to_hf())
+    write_manifest(
+        directory,
+        Manifest(
+            renderer=RendererSpec(name="forethought", version=1),
+            capabilities=Capabilities(context_length=config.max_positions),
+        ),
+    )
+    write_tensors(directory, {name: tensor.detach() for name, tensor in Decoder(config).state_dict().items()})
+    return directory
