@@ -50,11 +50,13 @@ INLINE float max16(f16x v) {
 
 INLINE f16x select16(i16x mask, f16x a, f16x b) { return (f16x)((mask & (i16x)a) | (~mask & (i16x)b)); }
 INLINE f16x vmax(f16x a, f16x b) { return select16(a > b, a, b); }
+INLINE f16x vmin(f16x a, f16x b) { return select16(a < b, a, b); }
+INLINE f16x clamp16(f16x x, float most) { return vmin(vmax(x, splat(-most)), splat(most)); }
 
 /* e^x, relative error below 2e-7; x is clamped to the range whose result is a normal number. */
 INLINE f16x exp16(f16x x) {
   x = vmax(x, splat(-87.0f));
-  x = select16(x < splat(88.0f), x, splat(88.0f));
+  x = vmin(x, splat(88.0f));
   const f16x magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
   f16x n = (x * 1.44269504f + magic) - magic;
   f16x r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
@@ -94,8 +96,6 @@ INLINE w16x round16(f16x v) {
 }
 
 INLINE void store16_bf16(bf16 *p, f16x v) { *(w16x *)p = round16(v); }
-INLINE f16x load16_bf16(const bf16 *p) { return (f16x)(__builtin_convertvector(*(const w16x *)p, u16x) << 16); }
-
 /* 32 values to 32 bfloat16 in memory order. */
 INLINE void store32_bf16(bf16 *p, f16x low, f16x high) {
 #if defined(__AVX512BF16__)
@@ -127,6 +127,31 @@ INLINE f16x load16_half(const uint16_t *p) {
   f16x v;
   for (int i = 0; i < 16; i++) v[i] = from_half(p[i]);
   return v;
+#endif
+}
+
+/* 16 bytes to 16 integers. (GCC 12 takes the extension's conversion apart into single bytes.) */
+INLINE i16x widen_bytes(const uint8_t *p) {
+#if defined(__AVX512F__)
+  return (i16x)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#else
+  return __builtin_convertvector(*(const ub16x *)p, i16x);
+#endif
+}
+
+INLINE i16x widen_signed(const int8_t *p) {
+#if defined(__AVX512F__)
+  return (i16x)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+#else
+  return __builtin_convertvector(*(const b16x *)p, i16x);
+#endif
+}
+
+INLINE void narrow16(int8_t *p, i16x v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)v));
+#else
+  *(b16x *)p = __builtin_convertvector(v, b16x);
 #endif
 }
 

@@ -29,9 +29,6 @@ INLINE long steps_of(const Linear *w) { return round_up(w->depth, PANEL) / PANEL
 INLINE long tile_bytes(int format) { return format == BF16 ? TILE * 2 : format == INT4 ? INT4_TILE : INT8_TILE; }
 INLINE long panel_bytes(const Linear *w) { return steps_of(w) * 2 * tile_bytes(w->format); }
 
-/* Column n (0 to 15), depth k (0 to 31) of a tile. */
-INLINE int place(int n, int k) { return (k / 2) * 32 + n * 2 + k % 2; }
-
 INLINE f16x low_twice(f16x d) {
   return __builtin_shufflevector(d, d, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
 }
@@ -43,8 +40,8 @@ INLINE void unpack_int8(const uint8_t *tile, bf16 *out) {
   f16x d = load16_half((const uint16_t *)tile), low = low_twice(d), high = high_twice(d);
   const int8_t *q = (const int8_t *)(tile + 32);
   for (int row = 0; row < 16; row++, q += 32) {
-    f16x a = __builtin_convertvector(__builtin_convertvector(*(const b16x *)q, i16x), f16x) * low;
-    f16x b = __builtin_convertvector(__builtin_convertvector(*(const b16x *)(q + 16), i16x), f16x) * high;
+    f16x a = __builtin_convertvector(widen_signed(q), f16x) * low;
+    f16x b = __builtin_convertvector(widen_signed(q + 16), f16x) * high;
     store32_bf16(out + row * 32, a, b);
   }
 }
@@ -55,7 +52,7 @@ INLINE void unpack_int4(const uint8_t *tile, bf16 *out) {
   f16x d_low = low_twice(d), d_high = high_twice(d), m_low = low_twice(m), m_high = high_twice(m);
   const uint8_t *q = tile + 64;
   for (int row = 0; row < 16; row += 2, q += 32) {
-    i16x a = __builtin_convertvector(*(const ub16x *)q, i16x), b = __builtin_convertvector(*(const ub16x *)(q + 16), i16x);
+    i16x a = widen_bytes(q), b = widen_bytes(q + 16);
     store32_bf16(out + row * 32, __builtin_convertvector(a & 15, f16x) * d_low + m_low,
                  __builtin_convertvector(b & 15, f16x) * d_high + m_high);
     store32_bf16(out + row * 32 + 32, __builtin_convertvector(a >> 4, f16x) * d_low + m_low,
@@ -77,39 +74,69 @@ INLINE const bf16 *fetch_panel(const Linear *w, long panel, bf16 *scratch) {
 
 /* ---- packing ---- */
 
-/* 32 weights of one column into a tile; 0 if the format cannot hold them exactly. */
-static int pack_int8(const float *w, int n, int rounded, uint8_t *tile) {
-  float top = 0;
-  for (int k = 0; k < 32; k++) top = fabsf(w[k]) > top ? fabsf(w[k]) : top;
-  uint16_t half = to_half(top / 127);
-  float d = from_half(half);
-  ((uint16_t *)tile)[n] = half;
-  for (int k = 0; k < 32; k++) {
-    float q = d == 0 ? 0 : rintf(w[k] / d);
-    q = q > 127 ? 127 : q < -127 ? -127 : q;
-    if (!rounded && q * d != w[k]) return 0;
-    ((int8_t *)tile)[32 + place(n, k)] = (int8_t)q;
-  }
-  return 1;
+typedef struct {
+  f16x low, high; /* 32 weights of one column */
+} Column;
+
+INLINE i16x nearest(f16x x) {
+  const f16x magic = splat(12582912.0f);
+  return __builtin_convertvector((x + magic) - magic, i16x);
 }
 
-static int pack_int4(const float *w, int n, uint8_t *tile) {
-  float least = w[0], most = w[0];
-  for (int k = 1; k < 32; k++) {
-    least = w[k] < least ? w[k] : least;
-    most = w[k] > most ? w[k] : most;
+INLINE int same(f16x a, f16x b) { return max16(select16(a == b, splat(0), splat(1))) == 0; }
+
+/* q of 32 weights and their scale; 0 if not exact and `rounded` is not allowed. */
+static int to_int8(Column w, int rounded, uint16_t *scale, int8_t q[32]) {
+  const float top = max16(vmax(vmax(w.low, -w.low), vmax(w.high, -w.high)));
+  *scale = to_half(top / 127);
+  const float d = from_half(*scale), inverse = d == 0 ? 0 : 1 / d;
+  i16x low = nearest(clamp16(w.low * inverse, 127)), high = nearest(clamp16(w.high * inverse, 127));
+  narrow16(q, low);
+  narrow16(q + 16, high);
+  if (rounded) return 1;
+  return same(__builtin_convertvector(low, f16x) * d, w.low) && same(__builtin_convertvector(high, f16x) * d, w.high);
+}
+
+static int to_int4(Column w, uint16_t *scale, uint16_t *minimum, int8_t q[32]) {
+  const float least = -max16(vmax(-w.low, -w.high)), most = max16(vmax(w.low, w.high));
+  *scale = to_half((most - least) / 15);
+  *minimum = to_half(least);
+  const float d = from_half(*scale), m = from_half(*minimum), inverse = d == 0 ? 0 : 1 / d;
+  i16x low = nearest((w.low - m) * inverse) & 15, high = nearest((w.high - m) * inverse) & 15;
+  narrow16(q, low);
+  narrow16(q + 16, high);
+  return same(__builtin_convertvector(low, f16x) * d + m, w.low) && same(__builtin_convertvector(high, f16x) * d + m, w.high);
+}
+
+/* 16 columns into a tile: pairs of values along K lie side by side, for one column after the other. */
+static int pack_tile(int format, const Column w[16], uint8_t *tile) {
+  uint16_t *scales = (uint16_t *)tile;
+  int8_t q[16][32];
+  int exact = 1;
+  if (format == BF16) {
+    _Alignas(64) bf16 values[32];
+    for (int n = 0; n < 16; n++) {
+      store32_bf16(values, w[n].low, w[n].high);
+      for (int pair = 0; pair < 16; pair++) memcpy(tile + pair * 64 + n * 4, values + pair * 2, 4);
+    }
+    return 1;
   }
-  uint16_t half_d = to_half((most - least) / 15), half_m = to_half(least);
-  float d = from_half(half_d), m = from_half(half_m);
-  ((uint16_t *)tile)[n] = half_d;
-  ((uint16_t *)tile)[16 + n] = half_m;
-  for (int k = 0; k < 32; k++) {
-    float q = d == 0 ? 0 : rintf((w[k] - m) / d);
-    if (q < 0 || q > 15 || q * d + m != w[k]) return 0;
-    int at = place(n, k), row = at / 32;
-    uint8_t *byte = tile + 64 + (row / 2) * 32 + at % 32;
-    *byte = row % 2 ? (uint8_t)((*byte & 15) | (int)q << 4) : (uint8_t)((*byte & 0xf0) | (int)q);
-  }
+  for (int n = 0; n < 16 && exact; n++)
+    exact = format == INT4 ? to_int4(w[n], scales + n, scales + 16 + n, q[n])
+                           : to_int8(w[n], format == INT8_ROUNDED, scales + n, q[n]);
+  if (!exact) return 0;
+  for (int n = 0; n < 16; n++)
+    for (int pair = 0; pair < 16; pair++) {
+      uint16_t both, next;
+      memcpy(&both, q[n] + pair * 2, 2);
+      if (format != INT4) {
+        memcpy(tile + 32 + pair * 32 + n * 2, &both, 2);
+      } else if (pair % 2 == 0) { /* two rows share a byte */
+        memcpy(&next, q[n] + pair * 2 + 2, 2);
+        both |= (uint16_t)(next << 4);
+        memcpy(tile + 64 + pair * 16 + n * 2, &both, 2);
+      }
+    }
   return 1;
 }
 
@@ -120,30 +147,27 @@ typedef struct {
   atomic_int inexact;
 } Packing;
 
+static Column column_of(const Packing *p, long column, long step) {
+  const float *row = p->rows[column];
+  if (row && (step + 1) * PANEL <= p->w->depth) return (Column){load16(row + step * PANEL), load16(row + step * PANEL + 16)};
+  float some[32] = {0};
+  if (row) memcpy(some, row + step * PANEL, (size_t)(p->w->depth - step * PANEL) * 4);
+  return (Column){load16(some), load16(some + 16)};
+}
+
 static void pack_job(void *argument, Pool *pool, int thread) {
   (void)thread;
   Packing *p = argument;
-  const Linear *w = p->w;
-  const long panels = panels_of(w), steps = steps_of(w), bytes = tile_bytes(w->format == INT8_ROUNDED ? INT8 : w->format);
+  const long panels = panels_of(p->w), steps = steps_of(p->w), bytes = tile_bytes(p->w->format);
   for (long panel; (panel = take(pool)) < panels && !atomic_load(&p->inexact);)
-    for (long step = 0; step < steps; step++)
-      for (int n = 0; n < PANEL; n++) {
-        uint8_t *tile = p->out + ((panel * steps + step) * 2 + n / 16) * bytes;
-        const float *row = p->rows[panel * PANEL + n];
-        float w32[32] = {0};
-        if (row) memcpy(w32, row + step * PANEL, (size_t)least(PANEL, w->depth - step * PANEL) * 4);
-        int fine = 1;
-        if (w->format == BF16)
-          for (int k = 0; k < 32; k++) ((bf16 *)tile)[place(n % 16, k)] = to_bf16(w32[k]);
-        else if (w->format == INT4)
-          fine = pack_int4(w32, n % 16, tile);
-        else
-          fine = pack_int8(w32, n % 16, w->format == INT8_ROUNDED, tile);
-        if (!fine) {
-          atomic_store(&p->inexact, 1);
-          return;
-        }
+    for (long tile = 0; tile < steps * 2; tile++) {
+      Column columns[16];
+      for (int n = 0; n < 16; n++) columns[n] = column_of(p, panel * PANEL + tile % 2 * 16 + n, tile / 2);
+      if (!pack_tile(p->w->format, columns, p->out + (panel * steps * 2 + tile) * bytes)) {
+        atomic_store(&p->inexact, 1);
+        return;
       }
+    }
 }
 
 /* Packs float32 rows into `out` (which has room for the format). 1 when done, 0 if the format would lose something. */
