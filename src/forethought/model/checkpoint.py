@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from forethought.errors import CheckpointError, DigestMismatch
+from forethought.model import lora
 from forethought.model.config import DecoderConfig
 from forethought.model.decoder import Decoder
 from forethought.model.digest import DigestParts, LoadOptions, checkpoint_digest
@@ -34,9 +35,6 @@ from forethought.model.renderer import load_renderer
 from forethought.model.renderer.protocol import Renderer
 from forethought.model.tokenizer import Tokenizer
 from forethought.model.weights import read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from forethought.model import lora
 
 __all__ = ["Capabilities", "Checkpoint", "GenerationDefaults", "LoadOptions"]
 
@@ -115,17 +113,15 @@ class Checkpoint:
         return read_tensors(self.directory)
 
     def merged_tensors(self, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-        """The tensors that the model computes with, in `dtype`: the adapter merged into the base, if there is one."""
-        tensors = self.tensors()
-        if self.adapter is not None:
-            from forethought.model import lora
+        """The tensors that the model computes with, in `dtype`: the adapter merged into the base, if there is one.
 
-            tensors = lora.merge(tensors, *lora.load_adapter(self.adapter))
-        return {name: tensor.to(dtype) for name, tensor in tensors.items()}
+        Those that did not have to change are mapped from disk: copy one before you write to it.
+        """
+        return {name: tensor.to(dtype) for name, tensor in self._merged().items()}
 
     def decoder(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Decoder:
         """A decoder that owns a copy of the merged tensors."""
-        return Decoder.from_tensors(self.config, self.merged_tensors(), dtype, device)
+        return Decoder.from_tensors(self.config, self._merged(), dtype, device)
 
     def digest(self, load: LoadOptions | None = None, tensors: Mapping[str, torch.Tensor] | None = None) -> str:
         """The checkpoint's digest (design.md, "digest").
@@ -134,11 +130,7 @@ class Checkpoint:
             load: how it is loaded; as it stands, by default.
             tensors: the base tensors as loaded; read from the directory by default.
         """
-        adapter_config, adapter = None, None
-        if self.adapter is not None:
-            from forethought.model import lora
-
-            adapter_config, adapter = lora.load_adapter(self.adapter)
+        adapter_config, adapter = (None, None) if self.adapter is None else lora.load_adapter(self.adapter)
         return checkpoint_digest(
             DigestParts(
                 base=self.tensors() if tensors is None else tensors,
@@ -148,7 +140,7 @@ class Checkpoint:
                 generation=self.generation.to_hf(),
                 capabilities=self.capabilities.model_dump(),
                 adapter=adapter,
-                adapter_config=None if adapter_config is None else adapter_config.to_peft(),
+                adapter_config=None if adapter_config is None else replace(adapter_config, dropout=0.0).to_peft(),
                 load=load or LoadOptions(),
             )
         )
@@ -162,14 +154,15 @@ class Checkpoint:
         """Writes a directory without adapter that we and transformers open, and opens it.
 
         Args:
-            tensors: weights under Hugging Face names; this checkpoint's merged tensors by default.
+            tensors: weights under Hugging Face names; this checkpoint's merged tensors, in their own dtype, by
+                default.
             capabilities: what the new checkpoint declares; the same as this one by default.
 
         Raises:
             CheckpointError: `directory` exists already.
         """
         with new_directory(directory) as partial:
-            weights = self.merged_tensors() if tensors is None else tensors
+            weights = self._merged() if tensors is None else tensors
             write_tensors(partial, weights)
             dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
             source = read_object(self.directory / CONFIG)
@@ -182,7 +175,7 @@ class Checkpoint:
     def save_adapter(
         self,
         directory: Path,
-        config: "lora.LoraConfig",
+        config: lora.LoraConfig,
         tensors: Mapping[str, torch.Tensor],
         capabilities: Capabilities | None = None,
     ) -> "Checkpoint":
@@ -191,14 +184,16 @@ class Checkpoint:
         Raises:
             CheckpointError: `directory` exists already.
         """
-        from forethought.model import lora
-
         base = self if self.adapter is None else Checkpoint.open(self.directory)
         with new_directory(directory) as partial:
-            lora.save_adapter(partial, config, tensors)
+            lora.save_adapter(partial, config, tensors, base=str(base.directory.resolve()))
             sources = [] if self.adapter is None else [self.adapter]
             _declare(partial, sources, capabilities or self.capabilities, base.digest())
         return Checkpoint.open(self.directory, directory)
+
+    def _merged(self) -> dict[str, torch.Tensor]:
+        """The merged tensors in the dtype that they have on disk."""
+        return self.tensors() if self.adapter is None else lora.merge(self.tensors(), *lora.load_adapter(self.adapter))
 
     def _renderer_identity(self) -> dict[str, Any]:
         return {"name": self.renderer.name, "version": self.renderer.version, "options": dict(self.renderer.options)}
