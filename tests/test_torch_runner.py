@@ -1,110 +1,25 @@
 """The torch runner gives the logits of the whole sequence, however its tokens were cut into steps and batches."""
 
-from dataclasses import dataclass
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forethought.engine.protocol import EmbeddingSpan
-from forethought.engine.runner import BLOCK_SIZE, StepBatch
+from forethought.engine.runner import BLOCK_SIZE
 from forethought.engine.torch_runner import TorchRunner
 from forethought.errors import CheckpointError
-from forethought.model.config import DecoderConfig
-from forethought.model.decoder import Decoder
-from forethought.model.rope_config import RopeConfig
-
-VOCAB = 61
-BLOCKS = 40
-
-
-def make_config(sliding_window: int | None = None) -> DecoderConfig:
-    return DecoderConfig(
-        vocab_size=VOCAB,
-        hidden_size=48,
-        intermediate_size=64,
-        layers=2,
-        heads=6,
-        kv_heads=2,
-        head_dim=16,
-        max_positions=512,
-        rope=RopeConfig(),
-        tied=True,
-        qk_norm=True,
-        sliding_window=sliding_window,
-        model_type="qwen3",
-    )
-
-
-def make_decoder(config: DecoderConfig) -> Decoder:
-    torch.manual_seed(0)
-    decoder = Decoder(config)
-    with torch.no_grad():
-        for parameter in decoder.parameters():
-            parameter.normal_(mean=float(parameter.dim() == 1), std=0.2)
-    return decoder
-
-
-@dataclass
-class Sequence:
-    """A sequence as the scheduler sees it: its tokens, its blocks, and how much of it is in the cache."""
-
-    token_ids: list[int]
-    table: list[int]
-    cached: int = 0
-
-
-def make_batch(parts: list[tuple[Sequence, int]], logit_rows: list[int] | None = None) -> StepBatch:
-    """The next `count` tokens of each sequence in one step; logits of every token unless told otherwise."""
-    spans = [(s.cached, s.cached + count) for s, count in parts]
-    tokens = [token for (s, _), (start, end) in zip(parts, spans, strict=True) for token in s.token_ids[start:end]]
-    width = max(len(s.table) for s, _ in parts)
-    for sequence, count in parts:
-        sequence.cached += count
-    return StepBatch(
-        token_ids_N=np.array(tokens, np.int32),
-        positions_N=np.concatenate([np.arange(*span, dtype=np.int32) for span in spans]),
-        starts_S=np.cumsum([0, *(count for _, count in parts)], dtype=np.int32),
-        lengths_S=np.array([end for _, end in spans], np.int32),
-        tables_SB=np.array([s.table + [-1] * (width - len(s.table)) for s, _ in parts], np.int32),
-        logit_rows_R=np.array(range(len(tokens)) if logit_rows is None else logit_rows, np.int32),
-    )
-
-
-def make_sequences(lengths: list[int], seed: int = 0) -> list[Sequence]:
-    """Random sequences whose blocks lie scattered over the cache."""
-    random = np.random.default_rng(seed)
-    free = random.permutation(BLOCKS).tolist()
-    return [
-        Sequence(random.integers(0, VOCAB, n).tolist(), [free.pop() for _ in range(-(-n // BLOCK_SIZE))])
-        for n in lengths
-    ]
-
-
-def expected_logits(decoder: Decoder, sequence: Sequence) -> torch.Tensor:
-    with torch.no_grad():
-        return decoder.logits(decoder(torch.tensor([sequence.token_ids])))[0]
-
-
-def run_in_steps(runner: TorchRunner, sequences: list[Sequence], draw_count: st.DataObject) -> list[torch.Tensor]:
-    """Runs all sequences to their end, in steps of random membership and chunks; their logits, token by token."""
-    rows: list[list[torch.Tensor]] = [[] for _ in sequences]
-    while waiting := [i for i, s in enumerate(sequences) if s.cached < len(s.token_ids)]:
-        members = draw_count.draw(st.lists(st.sampled_from(waiting), min_size=1, unique=True))
-        counts = [
-            draw_count.draw(st.sampled_from([1, 1, 7, 40]).map(lambda n, i=i: min(n, remaining(sequences[i]))))
-            for i in members
-        ]
-        logits = runner.forward(make_batch([(sequences[i], c) for i, c in zip(members, counts, strict=True)])).clone()
-        for i, part in zip(members, logits.split(counts), strict=True):
-            rows[i].append(part)
-    return [torch.cat(parts) for parts in rows]
-
-
-def remaining(sequence: Sequence) -> int:
-    return len(sequence.token_ids) - sequence.cached
+from runner_steps import (
+    BLOCKS,
+    VOCAB,
+    Sequence,
+    expected_logits,
+    make_batch,
+    make_config,
+    make_decoder,
+    make_sequences,
+    run_in_steps,
+)
 
 
 @pytest.mark.parametrize("window", [None, 20])
