@@ -7,6 +7,7 @@ import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from forethought.model import base
 from forethought.model.config import DecoderConfig
 from forethought.model.decoder import Decoder
 from forethought.model.generation import GenerationDefaults
@@ -15,6 +16,7 @@ from forethought.model.manifest import Capabilities, Manifest, RendererSpec, wri
 from forethought.model.renderer.forethought import Markers
 from forethought.model.rope_config import RopeConfig
 from forethought.model.weights import write_tensors
+from forethought.settings import Settings
 
 
 def tiny_tokenizer() -> Backend:
@@ -61,4 +63,13 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     )
     write_tensors(directory, {name: tensor.detach() for name, tensor in Decoder(config).state_dict().items()})
+    return directory
+
+
+@pytest.fixture(scope="session")
+def base_directory() -> Path:
+    """Where the default base lies; what needs it is skipped on a machine that has not pulled it."""
+    directory = base.model_directory(Settings().cache_dir)
+    if not directory.exists():
+        pytest.skip("The base is not here; `forethought models pull` fetches it.")
     return directory
