@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import typer
 
 from forethought import __version__, logs
-from forethought.cli import models
+from forethought.cli import bench, models
 from forethought.cli.ask import ask
 from forethought.cli.chat import chat
+from forethought.cli.doctor import doctor
 from forethought.cli.terminal import Terminal
 from forethought.errors import ForethoughtError
 from forethought.settings import load_settings
@@ -28,7 +29,9 @@ app = typer.Typer(
 )
 app.command()(ask)
 app.command()(chat)
+app.command()(doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(bench.app, name="bench")
 
 
 def _show_version(wanted: bool) -> None:
