@@ -1,10 +1,10 @@
 """Steps for the tests of runners: sequences whose blocks lie scattered, and the batches that advance them."""
 
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 import torch
-from hypothesis import strategies as st
 
 from forethought.engine.runner import BLOCK_SIZE, Runner, StepBatch
 from forethought.model.config import DecoderConfig
@@ -68,12 +68,12 @@ def make_batch(parts: list[tuple[Sequence, int]], logit_rows: list[int] | None =
     )
 
 
-def make_sequences(lengths: list[int], seed: int = 0) -> list[Sequence]:
-    """Random sequences whose blocks lie scattered over the cache."""
-    random = np.random.default_rng(seed)
+def make_sequences(lengths: list[int], vocab: int = VOCAB) -> list[Sequence]:
+    """Random sequences, the same on each call, whose blocks lie scattered over the cache."""
+    random = np.random.default_rng(0)
     free = random.permutation(BLOCKS).tolist()
     return [
-        Sequence(random.integers(0, VOCAB, n).tolist(), [free.pop() for _ in range(-(-n // BLOCK_SIZE))])
+        Sequence(random.integers(0, vocab, n).tolist(), [free.pop() for _ in range(-(-n // BLOCK_SIZE))])
         for n in lengths
     ]
 
@@ -83,15 +83,12 @@ def expected_logits(decoder: Decoder, sequence: Sequence) -> torch.Tensor:
         return decoder.logits(decoder(torch.tensor([sequence.token_ids])))[0]
 
 
-def run_in_steps(runner: Runner, sequences: list[Sequence], draw_count: st.DataObject) -> list[torch.Tensor]:
+def run_in_steps(runner: Runner, sequences: list[Sequence], random: Random) -> list[torch.Tensor]:
     """Runs all sequences to their end, in steps of random membership and chunks; their logits, token by token."""
     rows: list[list[torch.Tensor]] = [[] for _ in sequences]
     while waiting := [i for i, s in enumerate(sequences) if s.cached < len(s.token_ids)]:
-        members = draw_count.draw(st.lists(st.sampled_from(waiting), min_size=1, unique=True))
-        counts = [
-            draw_count.draw(st.sampled_from([1, 1, 7, 40]).map(lambda n, i=i: min(n, remaining(sequences[i]))))
-            for i in members
-        ]
+        members = random.sample(waiting, random.randint(1, len(waiting)))
+        counts = [min(random.choice([1, 1, 7, 40]), remaining(sequences[i])) for i in members]
         logits = runner.forward(make_batch([(sequences[i], c) for i, c in zip(members, counts, strict=True)])).clone()
         for i, part in zip(members, logits.split(counts), strict=True):
             rows[i].append(part)

@@ -1,14 +1,19 @@
 """The torch runner gives the logits of the whole sequence, however its tokens were cut into steps and batches."""
 
+from pathlib import Path
+from random import Random
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
 
 from forethought.engine.protocol import EmbeddingSpan
 from forethought.engine.runner import BLOCK_SIZE
 from forethought.engine.torch_runner import TorchRunner
 from forethought.errors import CheckpointError
+from forethought.model.checkpoint import Checkpoint
 from runner_steps import (
     BLOCKS,
     VOCAB,
@@ -23,16 +28,26 @@ from runner_steps import (
 
 
 @pytest.mark.parametrize("window", [None, 20])
-@given(lengths=st.lists(st.integers(1, 150), min_size=1, max_size=5), data=st.data())
+@given(lengths=st.lists(st.integers(1, 150), min_size=1, max_size=5), random=st.randoms())
 @settings(max_examples=25, deadline=None)
-def test_logits_do_not_depend_on_chunks_and_batches(
-    window: int | None, lengths: list[int], data: st.DataObject
-) -> None:
+def test_logits_do_not_depend_on_chunks_and_batches(window: int | None, lengths: list[int], random: Random) -> None:
     decoder = make_decoder(make_config(window))
     runner = TorchRunner(decoder, blocks=BLOCKS)
     sequences = make_sequences(lengths)
-    for logits, sequence in zip(run_in_steps(runner, sequences, data), sequences, strict=True):
+    for logits, sequence in zip(run_in_steps(runner, sequences, random), sequences, strict=True):
         torch.testing.assert_close(logits, expected_logits(decoder, sequence), atol=1e-5, rtol=0)
+
+
+def test_the_pulled_base_has_the_logits_of_transformers(base_directory: Path) -> None:
+    """In chunks, from the cache and in batches, against one pass over each whole sequence."""
+    model = AutoModelForCausalLM.from_pretrained(base_directory, dtype=torch.float32).eval()
+    checkpoint = Checkpoint.open(base_directory)
+    runner = TorchRunner(checkpoint.decoder(), blocks=BLOCKS)
+    sequences = make_sequences([150, 40, 3], vocab=checkpoint.config.vocab_size)
+    for logits, sequence in zip(run_in_steps(runner, sequences, Random(0)), sequences, strict=True):
+        with torch.no_grad():
+            expected = model(torch.tensor([sequence.token_ids])).logits[0]
+        torch.testing.assert_close(logits, expected, atol=1e-3, rtol=0)
 
 
 def test_groups_larger_than_the_gather_limit_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
