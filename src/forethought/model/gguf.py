@@ -79,7 +79,9 @@ def _parse(mapped: mmap.mmap) -> GgufFile:
         raise ValueError(f"it is of version {version}, and only {_VERSION} is read")
     metadata = {reader.string(): reader.value(reader.scalar("<I")) for _ in range(entry_count)}
     headers = [reader.tensor_header() for _ in range(tensor_count)]
-    alignment = int(metadata.get("general.alignment", 32))
+    alignment: Any = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment < 1:
+        raise ValueError(f"its alignment is {alignment!r}")
     base = -(-reader.position // alignment) * alignment
     content = np.frombuffer(mapped, dtype=np.uint8)
     return GgufFile(metadata, {header.name: header.locate(content, base) for header in headers})
@@ -146,7 +148,9 @@ class _Reader:
             if of in _SCALARS:
                 layout = _SCALARS[of]
                 return list(self.unpack(f"<{self._bounded(count, struct.calcsize(layout))}{layout[1]}"))
-            return [self.value(of) for _ in range(self._bounded(count, 8))]
+            if of != _STRING:
+                raise ValueError(f"its metadata hold an array of values of type {of}")
+            return [self.string() for _ in range(self._bounded(count, 8))]
         if kind not in _SCALARS:
             raise ValueError(f"its metadata holds a value of unknown type {kind}")
         return self.scalar(_SCALARS[kind])
