@@ -50,8 +50,14 @@ class Runner(Protocol):
     @property
     def vocab_size(self) -> int: ...
 
+    @property
+    def hidden_size(self) -> int:
+        """Values of an embedding."""
+        ...
+
     def forward(self, batch: StepBatch) -> torch.Tensor:
-        """Writes the KV of the batch's tokens, returns float32 `logits_RV` (valid until the next call)."""
+        """Writes the KV of the batch's tokens, returns float32 `logits_RV` (the caller's to change until the next
+        call)."""
         ...
 
     def copy_block(self, source: int, target: int) -> None:

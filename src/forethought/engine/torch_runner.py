@@ -88,6 +88,11 @@ class TorchRunner:
         """Columns of the logits."""
         return self._decoder.config.vocab_size
 
+    @property
+    def hidden_size(self) -> int:
+        """Values of an embedding."""
+        return self._decoder.config.hidden_size
+
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> torch.Tensor:
         """Writes the KV of the batch's tokens and returns float32 `logits_RV` of the rows asked for."""

@@ -106,6 +106,11 @@ class CompiledRunner:
         return self._config.vocab_size
 
     @property
+    def hidden_size(self) -> int:
+        """Values of an embedding."""
+        return self._config.hidden_size
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of the packed matrices: what one step reads."""
         return sum(packed.room.size for packed in self._packed.values())

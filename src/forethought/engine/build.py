@@ -1,0 +1,126 @@
+"""Builds a core for a checkpoint: chooses the runner, sizes the KV cache, digests the tensors that are loaded."""
+
+import os
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+from forethought import logs
+from forethought.engine.blocks import blocks_for
+from forethought.engine.core import EngineCore
+from forethought.engine.runner import BLOCK_SIZE, Runner
+from forethought.engine.torch_runner import TorchRunner
+from forethought.errors import SettingsError
+from forethought.model.decoder import Decoder
+from forethought.model.digest import LoadOptions
+from forethought.settings import EngineSettings, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forethought.model.checkpoint import Checkpoint
+    from forethought.model.config import DecoderConfig
+
+CACHE_SHARE = 0.25
+"""Share of the free memory that the KV cache gets when its size is not set."""
+
+CACHE_CONTEXTS = 64
+"""Full contexts that it holds at most, then."""
+
+log = logs.get_logger(__name__)
+
+
+def build_core(checkpoint: "Checkpoint", settings: Settings) -> EngineCore:
+    """Loads a checkpoint's weights into a runner and puts a core on top.
+
+    Raises:
+        CheckpointError: the weights cannot be read or do not fit the config.
+        SettingsError: the settings ask for what this machine, or the runner, cannot do.
+        EngineError: the runner cannot be built.
+    """
+    engine, config = settings.engine, checkpoint.config
+    compiled = _use_compiled(engine)
+    dtype = torch.bfloat16 if compiled or engine.dtype == "bfloat16" else torch.float32
+    declared = checkpoint.capabilities.context_length
+    blocks = _cache_blocks(engine, config, dtype, declared)
+    context = min(declared, blocks * BLOCK_SIZE)
+    if context < declared:
+        log.warning("the KV cache holds less than one context", context_length=context, declared=declared)
+    tensors = checkpoint.tensors()
+    load = LoadOptions(quantization=engine.quantization, context_length=context if context < declared else None)
+    digest = checkpoint.digest(load, tensors)
+    if checkpoint.adapter is not None:
+        from forethought.model import lora
+
+        tensors = lora.merge(tensors, *lora.load_adapter(checkpoint.adapter))
+    runner = (
+        _compiled(settings, config, tensors, blocks, context)
+        if compiled
+        else _torch(engine, config, tensors, blocks, dtype)
+    )
+    log.info("engine built", runner=type(runner).__name__, cache_tokens=blocks * BLOCK_SIZE, digest=digest)
+    return EngineCore(runner, checkpoint.tokenizer, engine, context, digest)
+
+
+def threads_for(settings: EngineSettings) -> int:
+    """Threads to compute with: as set, else one per physical core that this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return settings.threads or min(usable, psutil.cpu_count(logical=False) or usable)
+
+
+def _use_compiled(settings: EngineSettings) -> bool:
+    from forethought.engine.compiled import available
+
+    wanted = settings.runner
+    if settings.dtype == "float32":
+        if wanted == "compiled":
+            raise SettingsError("The compiled runner computes in bfloat16.", "Set engine.dtype to bfloat16 or auto.")
+        wanted = "torch"
+    if wanted == "auto":
+        wanted = "compiled" if available() else "torch"
+    if wanted == "compiled":
+        return True
+    if settings.quantization != "none":
+        message = f"engine.quantization {settings.quantization} needs the compiled runner, and torch is what runs here."
+        raise SettingsError(message, "Set it to none, or install a C compiler and leave runner and dtype on auto.")
+    return False
+
+
+def _compiled(
+    settings: Settings, config: "DecoderConfig", tensors: "Mapping[str, torch.Tensor]", blocks: int, context: int
+) -> Runner:
+    from forethought.engine.compiled import CompiledRunner
+
+    engine = settings.engine
+    return CompiledRunner(
+        config,
+        tensors,
+        blocks=blocks,
+        cache_dir=settings.cache_dir,
+        quantization=engine.quantization,
+        threads=threads_for(engine),
+        max_tokens=engine.max_step_tokens,
+        max_sequences=engine.max_running,
+        context_length=context,
+    )
+
+
+def _torch(
+    settings: EngineSettings,
+    config: "DecoderConfig",
+    tensors: "Mapping[str, torch.Tensor]",
+    blocks: int,
+    dtype: torch.dtype,
+) -> Runner:
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return TorchRunner(Decoder.from_tensors(config, tensors, dtype), blocks)
+
+
+def _cache_blocks(settings: EngineSettings, config: "DecoderConfig", dtype: torch.dtype, context: int) -> int:
+    if settings.cache_tokens:
+        return blocks_for(settings.cache_tokens)
+    block_bytes = 2 * config.layers * config.kv_heads * config.head_dim * BLOCK_SIZE * dtype.itemsize
+    fitting = int(psutil.virtual_memory().available * CACHE_SHARE) // block_bytes
+    return max(1, min(fitting, CACHE_CONTEXTS * blocks_for(context)))

@@ -1,0 +1,171 @@
+"""Constraints on the output, enforced with llguidance: which tokens may come next.
+
+The end of the output is a pseudo token behind the vocabulary, so that llguidance's idea of an end token never
+collides with a real one. Where the grammar allows the end, the request's own stop tokens are allowed.
+"""
+
+import threading
+from collections import OrderedDict
+
+import llguidance
+import llguidance.numpy as bitmask
+import numpy as np
+import numpy.typing as npt
+
+from forethought.engine.protocol import Grammar, GrammarKind
+from forethought.engine.runner import Int32
+from forethought.errors import EngineError, GrammarError
+from forethought.model.tokenizer import Tokenizer
+
+WHITESPACE = r"[\x20\n\r\t]{1,20}"
+"""White space between JSON tokens. Bounded: a weak model would fill its whole limit with line breaks."""
+
+COMPILED_KEPT = 128
+_BITS = 32
+
+
+class GrammarState:
+    """The constraint of one request. `active` is False until the token has been seen after which it starts."""
+
+    __slots__ = ("_matcher", "_start_after", "_stop_ids", "active")
+
+    def __init__(
+        self, matcher: llguidance.LLMatcher, start_after: int | None = None, stop_ids: tuple[int, ...] = ()
+    ) -> None:
+        self._matcher = matcher
+        self._start_after = start_after
+        self._stop_ids = stop_ids
+        self.active = start_after is None
+
+    def observe(self, token: int) -> bool:
+        """Takes the next token of the output; True when nothing can follow it.
+
+        Raises:
+            EngineError: the grammar cannot go on (llguidance hit one of its limits).
+        """
+        if not self.active:
+            self.active = token == self._start_after
+            return False
+        if not self._matcher.consume_token(token):
+            raise self._failure()
+        return self._matcher.is_stopped()
+
+    def allow(self, mask_W: Int32, vocab_size: int) -> bool:
+        """Turns llguidance's end token in a filled mask into the request's stop tokens; False when nothing is left
+        to come.
+
+        Raises:
+            EngineError: the grammar cannot go on (llguidance hit one of its limits).
+        """
+        if self._matcher.is_error():
+            raise self._failure()
+        word, bit = divmod(vocab_size, _BITS)
+        bits = mask_W.view(np.uint32)
+        ending = bool(bits[word] >> np.uint32(bit) & 1)
+        bits[word] &= ~np.uint32(1 << bit)
+        if ending:
+            for token in self._stop_ids:
+                bits[token // _BITS] |= np.uint32(1 << token % _BITS)
+        if bits.any():
+            return True
+        if ending:
+            return False
+        raise EngineError("The grammar allows no token here.", "Change the grammar: it demands what no token spells.")
+
+    def fill(self, masks_GW: Int32, index: int) -> None:
+        """Writes llguidance's mask of the next token into one row."""
+        bitmask.fill_next_token_bitmask(self._matcher, masks_GW, index)
+
+    def task(self, index: int) -> tuple[llguidance.LLMatcher, int]:
+        """What llguidance's executor wants to know to do the same."""
+        return self._matcher, index
+
+    def _failure(self) -> EngineError:
+        return EngineError(f"The grammar failed: {self._matcher.get_error().strip()}.", "Simplify the grammar.")
+
+
+class GrammarCompiler:
+    """Compiles grammars for one tokenizer and keeps the last ones. May be called from any thread."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, threads: int) -> None:
+        self._source = tokenizer
+        self._vocab_size = vocab_size
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._compiled: OrderedDict[tuple[GrammarKind, str], llguidance.LLMatcher] = OrderedDict()
+        self._tokenizer: llguidance.LLTokenizer | None = None
+        self._executor: llguidance.LLExecutor | None = None
+
+    def compile(self, grammar: Grammar, stop_ids: tuple[int, ...] = ()) -> GrammarState:
+        """A fresh state.
+
+        Raises:
+            GrammarError: with llguidance's own words.
+        """
+        key = grammar.kind, grammar.source
+        with self._lock:
+            matcher = self._compiled.get(key) or self._matcher(grammar)
+            self._compiled[key] = matcher
+            self._compiled.move_to_end(key)
+            if len(self._compiled) > COMPILED_KEPT:
+                self._compiled.popitem(last=False)
+            return GrammarState(matcher.deep_copy(), grammar.start_after, stop_ids)
+
+    def masks(self, states: list[GrammarState]) -> Int32:
+        """llguidance's masks of the next token, one row a state. Pass each row through `GrammarState.allow`."""
+        masks_GW = np.zeros((len(states), self._vocab_size // _BITS + 1), np.int32)
+        if len(states) == 1:
+            states[0].fill(masks_GW, 0)
+            return masks_GW
+        if self._executor is None:
+            self._executor = llguidance.LLExecutor(self._threads)
+        tasks = [state.task(index) for index, state in enumerate(states)]
+        bitmask.fill_next_token_bitmask_par(self._executor, tasks, masks_GW)
+        return masks_GW
+
+    def _matcher(self, grammar: Grammar) -> llguidance.LLMatcher:
+        if self._tokenizer is None:
+            vocabulary = _Vocabulary(self._source, self._vocab_size)
+            self._tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(vocabulary))
+        matcher = llguidance.LLMatcher(self._tokenizer, _source(grammar), log_level=0)
+        if matcher.is_error():
+            raise _refusal(grammar.kind, matcher.get_error())
+        return matcher
+
+
+def allowed_tokens(mask_W: Int32, vocab_size: int) -> npt.NDArray[np.bool_]:
+    """A mask as one boolean per token."""
+    return np.unpackbits(mask_W.view(np.uint8), count=vocab_size, bitorder="little").view(np.bool_)
+
+
+class _Vocabulary:
+    """Our tokenizer in the form that `llguidance.TokenizerWrapper` wants, with one more token: the end."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
+        self._tokenizer = tokenizer
+        end = b"<|end of output|>"
+        self.tokens = [*map(tokenizer.token_bytes, range(vocab_size)), end]
+        self.special_token_ids = [*(id_ for id_ in tokenizer.special_ids if id_ < vocab_size), vocab_size]
+        self.eos_token_id = vocab_size
+        self.bos_token_id = None
+
+    def __call__(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text)
+
+
+def _source(grammar: Grammar) -> str:
+    if grammar.kind == "regex":
+        return llguidance.LLMatcher.grammar_from_regex(grammar.source)
+    if grammar.kind == "lark":
+        return llguidance.LLMatcher.grammar_from_lark(grammar.source)
+    try:
+        return llguidance.LLMatcher.grammar_from_json_schema(
+            grammar.source, defaults={"whitespace_pattern": WHITESPACE}
+        )
+    except ValueError as error:
+        raise _refusal(grammar.kind, str(error)) from None
+
+
+def _refusal(kind: GrammarKind, message: str) -> GrammarError:
+    names = {"json_schema": "JSON schema", "regex": "regex", "lark": "grammar"}
+    return GrammarError(f"The {names[kind]} cannot be compiled: {message.strip()}.", "Mend it and ask again.")

@@ -1,0 +1,215 @@
+"""The scheduler: which sequences run, and how many tokens of each are computed in the next step.
+
+Each request has a rank that never changes: the step in which it arrived, plus a handicap for its priority. What has
+the lower rank is admitted first, gets its prompt computed first, and is the last to give up its blocks. So within a
+priority requests run in the order of their arrival, a more important one overtakes, and none starves: after enough
+steps every newcomer has a higher rank. The sequence with the lowest rank is never preempted, and no request is taken
+that would not fit alone, so there is always one that gets on.
+"""
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from forethought.engine.blocks import BlockManager, blocks_for
+from forethought.engine.prefix_tree import Match
+from forethought.engine.runner import BLOCK_SIZE
+from forethought.engine.sequence import Sequence
+from forethought.errors import QueueFull
+from forethought.settings import EngineSettings
+
+AGING_STEPS = 256
+"""The handicap of one level of priority: for so many steps (some 10 s) a more important newcomer overtakes."""
+
+_rank = attrgetter("rank")
+
+
+@dataclass(slots=True)
+class Plan:
+    """One step: sequences that need one token computed, others with how many, and blocks to copy beforehand."""
+
+    decodes: list[Sequence] = field(default_factory=list[Sequence])
+    chunks: list[tuple[Sequence, int]] = field(default_factory=list[tuple[Sequence, int]])
+    copies: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    @property
+    def counts(self) -> list[tuple[Sequence, int]]:
+        """All sequences of the step, with how many tokens of each, in the order of the batch."""
+        return [*((sequence, 1) for sequence in self.decodes), *self.chunks]
+
+
+class Scheduler:
+    """Owns the waiting and the running sequences, and through `blocks` their memory."""
+
+    def __init__(self, blocks: BlockManager, settings: EngineSettings) -> None:
+        self._blocks = blocks
+        self._max_waiting = settings.max_queued
+        self._max_tokens = settings.max_step_tokens
+        # A running sequence computes at least one token a step, or would wait for no reason.
+        self._max_running = min(settings.max_running, settings.max_step_tokens)
+        self._sharing = settings.prefix_sharing
+        self._steps = 0
+        self._arrivals = 0
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.preemptions = 0
+        self.cached_tokens = 0
+
+    def check_room(self) -> None:
+        """Raises `QueueFull` if no more may wait."""
+        if len(self.waiting) >= self._max_waiting:
+            message = f"{len(self.waiting)} requests are waiting, the most there may be."
+            raise QueueFull(message, "Try again later, or raise engine.max_queued.")
+
+    def add(self, sequence: Sequence) -> None:
+        """Queues a sequence by its rank, which it gets here."""
+        self._arrivals += 1
+        sequence.rank = (self._steps + sequence.request.priority * AGING_STEPS, self._arrivals)
+        insort(self.waiting, sequence, key=_rank)
+
+    def remove(self, sequence: Sequence, *, discard: bool = False) -> None:
+        """Takes a sequence out and frees its memory. What it has computed stays cached, unless it is to be
+        discarded."""
+        if not sequence.running:
+            _take(self.waiting, sequence)
+            return
+        _take(self.running, sequence)
+        if discard:
+            self._blocks.discard(sequence.table)
+        else:
+            self._blocks.commit(sequence.table, sequence.content, sequence.computed, tail=True)
+            self._blocks.close(sequence.table)
+
+    def schedule(self) -> Plan:
+        """The next step. Makes room by preempting where it must; the KV of planned tokens has its blocks."""
+        self._steps += 1
+        plan = Plan()
+        preempted = self._grow(plan)
+        budget = self._max_tokens - len(plan.decodes)
+        for sequence in self.running:
+            pending = len(sequence.tokens) - sequence.computed
+            if pending > 1:
+                budget -= self._plan_chunk(plan, sequence, min(pending, budget))
+        # After a preemption there is no room: whoever came in now would soon be thrown out again.
+        if not preempted:
+            self._admit(plan, budget)
+        return plan
+
+    def advance(self, sequence: Sequence, count: int) -> None:
+        """The KV of `count` more tokens is there."""
+        sequence.computed += count
+        # The end of a prompt is registered at once: others may be waiting for it.
+        prompt_done = sequence.computed == len(sequence.tokens) and (
+            count > 1 or sequence.computed == sequence.prompt_length
+        )
+        if prompt_done or sequence.computed // BLOCK_SIZE > sequence.table.registered:
+            self._blocks.commit(sequence.table, sequence.content, sequence.computed, tail=prompt_done)
+
+    def preempt_all(self) -> None:
+        """Sends all back to the queue with nothing computed, and empties the prefix cache."""
+        for sequence in list(self.running):
+            self._preempt(sequence, keep=False)
+        self._blocks.clear()
+
+    def _grow(self, plan: Plan) -> bool:
+        """Plans all decoding sequences, with a block for the next token. True if that took preemptions."""
+        before = self.preemptions
+        for sequence in list(self.running):
+            if not sequence.running or len(sequence.tokens) - sequence.computed != 1:
+                continue
+            table = sequence.table
+            while sequence.computed >= table.capacity and not self._blocks.grow(table):
+                # The victim may be the sequence itself. It is never one already planned: those rank lower.
+                self._preempt(self.running[-1])
+                if not sequence.running:
+                    break
+            else:
+                plan.decodes.append(sequence)
+        return self.preemptions > before
+
+    def _admit(self, plan: Plan, budget: int) -> None:
+        index = 0
+        while budget > 0 and index < len(self.waiting):
+            sequence = self.waiting[index]
+            match = self._blocks.match(sequence.content)
+            if self._sharing and self._will_be_cached(sequence, match.tokens):
+                index += 1
+                continue
+            if not self._open(plan, sequence, match):
+                if not self._preempting_helps(sequence, match):
+                    return
+                victim = self.running[-1]
+                budget += self._unplan(plan, victim)
+                self._preempt(victim)
+                # The victim stands behind `index`: it ranks higher than the sequence that it makes room for.
+                continue
+            del self.waiting[index]
+            pending = len(sequence.tokens) - sequence.computed
+            budget -= self._plan_chunk(plan, sequence, min(pending, budget))
+
+    def _open(self, plan: Plan, sequence: Sequence, match: Match) -> bool:
+        """Gives a waiting sequence its blocks and its place, if there is room for both."""
+        if len(self.running) >= self._max_running:
+            return False
+        # One block for each that runs, so that the newcomer is not preempted as soon as they grow.
+        opened = self._blocks.open(match, len(sequence.tokens), headroom=len(self.running))
+        if opened is None:
+            return False
+        sequence.table, copy = opened
+        if copy is not None:
+            plan.copies.append(copy)
+        sequence.computed = match.tokens
+        found = min(match.tokens, sequence.prompt_length)
+        self.cached_tokens += found
+        if sequence.cached_tokens is None:
+            sequence.cached_tokens = found
+        insort(self.running, sequence, key=_rank)
+        return True
+
+    def _preempting_helps(self, sequence: Sequence, match: Match) -> bool:
+        """Whether those that run and rank higher hold what this one needs."""
+        victims = [victim for victim in self.running if victim.rank > sequence.rank]
+        held = sum(len(victim.table.blocks) for victim in victims)
+        needed = blocks_for(len(sequence.tokens)) - len(match.blocks)
+        return bool(victims) and needed <= self._blocks.available + held
+
+    def _will_be_cached(self, sequence: Sequence, cached: int) -> bool:
+        """Whether a sequence in front of this one is about to compute what this one lacks: then it pays to wait for a
+        whole block, or for half of what is lacking."""
+        lacking = len(sequence.content) - 1 - cached
+        if lacking < 1:
+            return False
+        end = cached + min(BLOCK_SIZE, (lacking + 1) // 2)
+        wanted = sequence.content[cached:end]
+        return any(
+            leader.content[cached:end] == wanted
+            for leader in self.running
+            if len(leader.content) - leader.computed > 1 and leader.rank < sequence.rank
+        )
+
+    def _plan_chunk(self, plan: Plan, sequence: Sequence, count: int) -> int:
+        if count == 1 and sequence.computed + 1 == len(sequence.tokens):
+            plan.decodes.append(sequence)
+        elif count:
+            plan.chunks.append((sequence, count))
+        return count
+
+    def _unplan(self, plan: Plan, victim: Sequence) -> int:
+        """Takes a sequence out of the step; how many tokens that frees."""
+        if victim in plan.decodes:
+            plan.decodes.remove(victim)
+            return 1
+        freed = sum(count for sequence, count in plan.chunks if sequence is victim)
+        plan.chunks = [chunk for chunk in plan.chunks if chunk[0] is not victim]
+        return freed
+
+    def _preempt(self, sequence: Sequence, *, keep: bool = True) -> None:
+        """Back to the queue, by its old rank. Its tokens stay; their KV is computed again, where not cached."""
+        self.remove(sequence, discard=not keep)
+        sequence.computed = 0
+        insort(self.waiting, sequence, key=_rank)
+        self.preemptions += 1
+
+
+def _take(ranked: list[Sequence], sequence: Sequence) -> None:
+    del ranked[bisect_left(ranked, sequence.rank, key=_rank)]
