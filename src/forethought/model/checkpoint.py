@@ -3,21 +3,22 @@
 Base weights, an optional adapter, the tokenizer, the renderer and the generation defaults, in the layout of Hugging
 Face and PEFT. Any directory of a supported architecture opens; `forethought.json` may declare what the Hugging Face
 files cannot say. `model/digest.py` turns all of it into one digest.
+
+What needs torch is imported where tensors are touched: who only renders and parses (the command line, whose engine
+lives in another process) starts a second sooner.
 """
+
+from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from forethought.errors import CheckpointError, DigestMismatch
-from forethought.model import lora
 from forethought.model.config import DecoderConfig
-from forethought.model.decoder import Decoder
 from forethought.model.digest import DigestParts, LoadOptions, checkpoint_digest
 from forethought.model.generation import GenerationDefaults
 from forethought.model.layout import (
@@ -34,7 +35,12 @@ from forethought.model.manifest import Capabilities, Manifest, read_manifest, wr
 from forethought.model.renderer import load_renderer
 from forethought.model.renderer.protocol import Renderer
 from forethought.model.tokenizer import Tokenizer
-from forethought.model.weights import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+    from forethought.model.decoder import Decoder
+    from forethought.model.lora_config import LoraConfig
 
 __all__ = ["Capabilities", "Checkpoint", "GenerationDefaults", "LoadOptions"]
 
@@ -55,7 +61,7 @@ class Checkpoint:
     generation: GenerationDefaults
 
     @classmethod
-    def open(cls, directory: Path, adapter: Path | None = None) -> "Checkpoint":
+    def open(cls, directory: Path, adapter: Path | None = None) -> Checkpoint:
         """Opens a Hugging Face directory, with the PEFT adapter in another one on top of it.
 
         What the adapter's own `forethought.json` and `generation_config.json` declare takes the place of what the base
@@ -69,7 +75,7 @@ class Checkpoint:
         return base if adapter is None else base._with_adapter(adapter)
 
     @classmethod
-    def _open_base(cls, directory: Path) -> "Checkpoint":
+    def _open_base(cls, directory: Path) -> Checkpoint:
         config = DecoderConfig.from_hf(read_object(directory / CONFIG))
         tokenizer = Tokenizer.load(directory)
         if tokenizer.vocab_size > config.vocab_size:
@@ -90,7 +96,7 @@ class Checkpoint:
             generation=GenerationDefaults.from_hf(read_object(generation) if generation.exists() else {}),
         )
 
-    def _with_adapter(self, adapter: Path) -> "Checkpoint":
+    def _with_adapter(self, adapter: Path) -> Checkpoint:
         manifest = read_manifest(adapter)
         _check_base(adapter, manifest, self)
         own_tokenizer = adapter / TOKENIZER
@@ -110,18 +116,27 @@ class Checkpoint:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The base's tensors under their Hugging Face names, mapped from disk; the adapter is not applied."""
+        from forethought.model.weights import read_tensors
+
         return read_tensors(self.directory)
 
-    def merged_tensors(self, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-        """The tensors that the model computes with, in `dtype`: the adapter merged into the base, if there is one.
+    def merged_tensors(self, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+        """The tensors that the model computes with, in `dtype` (float32): the adapter merged into the base, if there
+        is one.
 
         Those that did not have to change are mapped from disk: copy one before you write to it.
         """
-        return {name: tensor.to(dtype) for name, tensor in self._merged().items()}
+        import torch
 
-    def decoder(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Decoder:
-        """A decoder that owns a copy of the merged tensors."""
-        return Decoder.from_tensors(self.config, self._merged(), dtype, device)
+        return {name: tensor.to(dtype or torch.float32) for name, tensor in self._merged().items()}
+
+    def decoder(self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Decoder:
+        """A decoder that owns a copy of the merged tensors, in `dtype` (float32)."""
+        import torch
+
+        from forethought.model.decoder import Decoder
+
+        return Decoder.from_tensors(self.config, self._merged(), dtype or torch.float32, device)
 
     def digest(self, load: LoadOptions | None = None, tensors: Mapping[str, torch.Tensor] | None = None) -> str:
         """The checkpoint's digest (design.md, "digest").
@@ -130,7 +145,7 @@ class Checkpoint:
             load: how it is loaded; as it stands, by default.
             tensors: the base tensors as loaded; read from the directory by default.
         """
-        adapter_config, adapter = (None, None) if self.adapter is None else lora.load_adapter(self.adapter)
+        adapter_config, adapter = (None, None) if self.adapter is None else _adapter(self.adapter)
         return checkpoint_digest(
             DigestParts(
                 base=self.tensors() if tensors is None else tensors,
@@ -150,7 +165,7 @@ class Checkpoint:
         directory: Path,
         tensors: Mapping[str, torch.Tensor] | None = None,
         capabilities: Capabilities | None = None,
-    ) -> "Checkpoint":
+    ) -> Checkpoint:
         """Writes a directory without adapter that we and transformers open, and opens it.
 
         Args:
@@ -161,6 +176,8 @@ class Checkpoint:
         Raises:
             CheckpointError: `directory` exists already.
         """
+        from forethought.model.weights import write_tensors
+
         with new_directory(directory) as partial:
             weights = self._merged() if tensors is None else tensors
             write_tensors(partial, weights)
@@ -175,28 +192,38 @@ class Checkpoint:
     def save_adapter(
         self,
         directory: Path,
-        config: lora.LoraConfig,
+        config: LoraConfig,
         tensors: Mapping[str, torch.Tensor],
         capabilities: Capabilities | None = None,
-    ) -> "Checkpoint":
+    ) -> Checkpoint:
         """Writes a PEFT adapter that names this checkpoint's base, and opens the base with it.
 
         Raises:
             CheckpointError: `directory` exists already.
         """
+        from forethought.model.lora import save_adapter
+
         base = self if self.adapter is None else Checkpoint.open(self.directory)
         with new_directory(directory) as partial:
-            lora.save_adapter(partial, config, tensors, base=str(base.directory.resolve()))
+            save_adapter(partial, config, tensors, base=str(base.directory.resolve()))
             sources = [] if self.adapter is None else [self.adapter]
             _declare(partial, sources, capabilities or self.capabilities, base.digest())
         return Checkpoint.open(self.directory, directory)
 
     def _merged(self) -> dict[str, torch.Tensor]:
         """The merged tensors in the dtype that they have on disk."""
-        return self.tensors() if self.adapter is None else lora.merge(self.tensors(), *lora.load_adapter(self.adapter))
+        from forethought.model.lora import merge
+
+        return self.tensors() if self.adapter is None else merge(self.tensors(), *_adapter(self.adapter))
 
     def _renderer_identity(self) -> dict[str, Any]:
         return {"name": self.renderer.name, "version": self.renderer.version, "options": dict(self.renderer.options)}
+
+
+def _adapter(directory: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+    from forethought.model.lora import load_adapter
+
+    return load_adapter(directory)
 
 
 def _declare(target: Path, sources: list[Path], capabilities: Capabilities, base: str | None = None) -> None:

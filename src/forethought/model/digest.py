@@ -6,15 +6,18 @@ the declared capabilities, and what changes behaviour at load. Where the files l
 their keys and their metadata do not count.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 AdapterUse = Literal["none", "merged", "attached"]
 
@@ -91,5 +94,7 @@ def json_digest(content: object) -> str:
 
 def _sha256(tensor: torch.Tensor) -> str:
     """Of the elements in row-major order, as they lie in memory (little endian on every machine we run on)."""
+    import torch
+
     raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
     return hashlib.sha256(raw.numpy().data).hexdigest()
