@@ -1,7 +1,7 @@
 """A core that counts instead of computing, and breaks when its prompt says so. Runs in a real engine process.
 
 The directory of its spec holds `digest` (what it reports). A request of `[COUNT, ...]` is answered by the tokens
-0, 1, 2 ... one a step.
+0, 1, 2 ... one a step. One of `[HANG, ...]` hangs in its second step.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from forethought.errors import CheckpointError, GrammarError
 if TYPE_CHECKING:
     import torch
 
-COUNT, FOREVER, EXIT, SEGFAULT, HANG, RAISE, REFUSE, BREAK_ADD = range(8)
+COUNT, FOREVER, EXIT, SEGFAULT, HANG, RAISE, REFUSE, BREAK_ADD, SLOW_ADD = range(9)
 
 STEP_SECONDS = 0.002
 """What a step of an endless request takes, so that it does not flood the parent."""
@@ -50,6 +51,8 @@ class CountingCore:
             raise GrammarError("The schema cannot be compiled.", "Mend it.")
         if request.prompt_ids[0] == BREAK_ADD:
             raise KeyError("a bug")
+        if request.prompt_ids[0] == SLOW_ADD:
+            threading.Event().wait(0.4)
         self._requests[request.id] = request
         self._counts[request.id] = 0
         self._metrics.requests += 1
@@ -61,7 +64,8 @@ class CountingCore:
         events: list[tuple[str, EngineEvent]] = [(id, self._finish(id, "cancelled")) for id in self._cancelled]
         self._cancelled.clear()
         for id, request in list(self._requests.items()):
-            misbehave(request.prompt_ids[0])
+            if self._counts[id] or request.prompt_ids[0] != HANG:
+                misbehave(request.prompt_ids[0])
             events.append((id, self._token(request)))
             self._counts[id] += 1
             if self._counts[id] == request.limits.max_tokens:
@@ -129,6 +133,14 @@ def build_once(spec: EngineSpec) -> CountingCore:
         sys.stderr.write("never again\n")
         os._exit(9)
     mark.touch()
+    return build(spec)
+
+
+def build_with_grandchild(spec: EngineSpec) -> CountingCore:
+    """A factory whose process leaves another behind when it dies."""
+    mark = spec.directory / "grandchild"
+    if not mark.exists():
+        mark.write_text(str(subprocess.Popen(["sleep", "600"]).pid))
     return build(spec)
 
 

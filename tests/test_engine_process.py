@@ -24,7 +24,7 @@ from forethought.engine.child import ChildProcess
 from forethought.engine.process import ProcessEngine
 from forethought.engine.protocol import EngineEvent, EventStream, Finished, Limits, Request, TokenEvent
 from forethought.engine.spec import EngineSpec
-from forethought.engine.wire import Add, Start
+from forethought.engine.wire import Add, FromChild, Start, Stepped
 from forethought.errors import (
     CheckpointError,
     ContextLengthError,
@@ -285,8 +285,7 @@ def test_closing_the_engine_cancels_what_is_in_flight(spec: Callable[..., Engine
 def test_closing_ends_a_process_that_is_stuck_in_a_step(spec: Callable[..., EngineSpec]) -> None:
     async def body() -> None:
         async with running(spec()) as engine:
-            await begin(engine, 1)
-            engine.submit(ask("stuck", double.HANG))
+            await begin(engine, 1, double.HANG)
 
     scenario(body)
 
@@ -352,17 +351,23 @@ def test_tokens_before_a_crash_are_delivered_and_counted(spec: Callable[..., Eng
 def test_a_process_that_is_silent_over_its_work_is_replaced(spec: Callable[..., EngineSpec], way: str) -> None:
     async def body() -> None:
         async with running(spec(step_timeout=0.5)) as engine:
-            (stream,) = await begin(engine, 1)
-            hung = [stream]
-            if way == "hangs":
-                hung.append(engine.submit(ask("hang", double.HANG)))
-            else:
+            (stream,) = await begin(engine, 1, double.HANG if way == "hangs" else double.FOREVER)
+            if way == "is stopped":
                 send_signal(signal.SIGSTOP)
-            for end in [last(await read(stream)) for stream in hung]:
-                assert end.reason == "error"
-                assert end.error is not None
-                assert "did not finish a step within 0.5 s" in end.error
+            end = last(await read(stream))
+            assert end.reason == "error"
+            assert end.error is not None
+            assert "did not finish a step within 0.5 s" in end.error
             assert await answer(engine, ask("next")) == counted(3)
+
+    scenario(body)
+
+
+def test_many_slow_commands_are_not_taken_for_a_hang(spec: Callable[..., EngineSpec]) -> None:
+    async def body() -> None:
+        async with running(spec(step_timeout=1.0)) as engine:
+            requests = [ask(str(i), double.SLOW_ADD) for i in range(5)]
+            assert await asyncio.gather(*(answer(engine, one) for one in requests)) == [counted(3)] * 5
 
     scenario(body)
 
@@ -372,7 +377,10 @@ def test_a_pause_of_the_whole_machine_is_not_blamed_on_the_process(spec: Callabl
         async with running(spec(step_timeout=1.0)) as engine:
             (stream,) = await begin(engine, 1)
             send_signal(signal.SIGSTOP)
-            threading.Event().wait(1.5)  # and with it the event loop stands still
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await read(stream)  # what was on its way when the machine stopped
+            threading.Event().wait(1.0)  # the event loop stands still with the process
             send_signal(signal.SIGCONT)
             for _ in range(100):
                 assert isinstance(await anext(stream), TokenEvent)
@@ -563,8 +571,7 @@ async def main():
     await engine.start()
     await anext(engine.submit(Request("a", (double.FOREVER, 0), Limits(10**9))))
     if sys.argv[2] == "hung":
-        engine.submit(Request("b", (double.HANG, 0), Limits(1)))
-        await asyncio.sleep(0)
+        await anext(engine.submit(Request("b", (double.HANG, 0), Limits(2))))
     print(engine._child.pid, flush=True)
     await asyncio.Event().wait()
 
@@ -582,17 +589,41 @@ def test_the_process_dies_with_a_parent_that_is_killed(spec: Callable[..., Engin
             if sys.platform != "linux":
                 pytest.skip("only the kernel can end a process that does not run, and only Linux does")
             child.suspend()
+            while child.status() != psutil.STATUS_STOPPED:
+                pass
         parent.kill()
         assert psutil.wait_procs([child], timeout=10) == ([child], [])
 
 
 def test_the_process_ends_by_itself_when_its_parent_hangs_up(spec: Callable[..., EngineSpec]) -> None:
     async def body() -> None:
-        child = await ChildProcess.spawn(lambda message: None)
+        hung = asyncio.Event()
+
+        def receive(message: FromChild) -> None:
+            if isinstance(message, Stepped) and message.events:
+                hung.set()
+
+        child = await ChildProcess.spawn(receive)
         await child.greet(Start(spec(), ()), timeout=60)
         child.send(Add(1, ask("stuck", double.HANG)))
-        child.hang_up()
+        await hung.wait()
         assert await child.stop(grace=10) == "ended with exit status 0"
+
+    scenario(body)
+
+
+def test_a_process_of_the_process_does_not_keep_it_from_being_replaced(
+    spec: Callable[..., EngineSpec], tmp_path: Path
+) -> None:
+    async def body() -> None:
+        async with running(spec("build_with_grandchild")) as engine:
+            grandchild = psutil.Process(int((tmp_path / "grandchild").read_text()))
+            try:
+                await answer(engine, ask("crash", double.EXIT))
+                assert grandchild.is_running()  # it holds the standard output of the process that died
+                assert await answer(engine, ask("next")) == counted(3)
+            finally:
+                grandchild.kill()
 
     scenario(body)
 

@@ -18,13 +18,13 @@ from forethought.engine.child import ChildProcess
 from forethought.engine.flights import Flight, Flights
 from forethought.engine.metrics import EngineMetrics
 from forethought.engine.protocol import Request
+from forethought.engine.request_check import check_length
 from forethought.engine.spec import EngineSpec
 from forethought.engine.stream import RequestStream
 from forethought.engine.updates import WeightUpdates
 from forethought.engine.wire import Add, Cancel, FromChild, Ready, Refused, Start, Stepped, Update, Updated
 from forethought.errors import (
     CheckpointError,
-    ContextLengthError,
     DigestMismatch,
     EngineDown,
     EngineError,
@@ -173,9 +173,7 @@ class ProcessEngine:
         room = self._settings.max_queued + (self._settings.max_running if self._serving is not None else 0)
         if len(self._flights) >= room:
             raise QueueFull(f"{room} requests are in flight, the most there may be.", "Try again later.")
-        if len(request.prompt_ids) >= self.context_length:
-            message = f"The prompt has {len(request.prompt_ids)} tokens; the context holds {self.context_length}"
-            raise ContextLengthError(f"{message}, the answer included.", "Shorten the prompt.")
+        check_length(request, self.context_length)
 
     def _send(self, child: ChildProcess, flight: Flight) -> None:
         self._flights.send(flight)

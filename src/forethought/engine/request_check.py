@@ -9,19 +9,24 @@ def check_request(request: Request, *, vocab_size: int, hidden_size: int, contex
 
     Prompt and `max_tokens` together may exceed the context: the answer then ends with "context".
     """
+    check_length(request, context_length)
+    _check_ids("prompt_ids", request.prompt_ids, vocab_size)
+    _check_spans(request.spans, len(request.prompt_ids), hidden_size)
+    _check_limits(request.limits, vocab_size)
+    if request.limits.thinking is not None:
+        _check_thinking(request.limits.thinking, request.grammar, vocab_size)
+    if request.logprobs is not None and not 0 <= request.logprobs <= vocab_size:
+        raise RequestError(f"logprobs is {request.logprobs}.", f"It must be between 0 and {vocab_size}, or None.")
+
+
+def check_length(request: Request, context_length: int) -> None:
+    """The part of `check_request` that needs no model: whether there is a prompt and room for an answer."""
     prompt = len(request.prompt_ids)
     if not prompt:
         raise RequestError("The prompt is empty.", "Give at least one token.")
     if prompt >= context_length:
         message = f"The prompt has {prompt} tokens; the context holds {context_length}, the answer included."
         raise ContextLengthError(message, "Shorten the prompt.")
-    _check_ids("prompt_ids", request.prompt_ids, vocab_size)
-    _check_spans(request.spans, prompt, hidden_size)
-    _check_limits(request.limits, vocab_size)
-    if request.limits.thinking is not None:
-        _check_thinking(request.limits.thinking, request.grammar, vocab_size)
-    if request.logprobs is not None and not 0 <= request.logprobs <= vocab_size:
-        raise RequestError(f"logprobs is {request.logprobs}.", f"It must be between 0 and {vocab_size}, or None.")
 
 
 def _check_limits(limits: Limits, vocab_size: int) -> None:

@@ -45,8 +45,8 @@ from forethought.errors import EngineError, ForethoughtError
 
 PR_SET_PDEATHSIG = 1
 RECEIVE_BYTES = 1 << 18
-QUIET_SECONDS = 0.5
-"""A command that took longer is followed by a sign of life, so that many of them do not look like a hang."""
+QUIET_SECONDS = 0.1
+"""After so long without a message, the next command is followed by a sign of life: many are no hang."""
 
 log = logs.get_logger(__name__)
 
