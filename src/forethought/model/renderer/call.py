@@ -65,6 +65,7 @@ class NamedCall:
         if not self.started and closed and valid_tool_name(self._header):
             pieces += self._start(self._header)
         if self.started and closed and not self._arguments:
+            self._blank = ""
             pieces += self._feed_arguments("{}")
         if self.started and json_object(self._arguments) is not None:
             return [*pieces, ToolCallEnd(self._index, self._arguments)]

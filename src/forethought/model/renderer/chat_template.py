@@ -1,7 +1,7 @@
 """A checkpoint's own chat template, run so that content cannot pass for format.
 
 A template joins content and markers into one string, in which `<|im_end|>` typed by a user looks like the real one.
-So content is *guarded* before it goes in: a private character, which neither content nor template holds, is put behind
+So content is *guarded* before it goes in: a rare character, which neither content nor template holds, is put behind
 each character that a marker begins with and before each that one ends with. Then no marker can be made of content, not
 even where the template trims, splits or joins it, and white space stays where the template can trim it. The markers
 that are whole in the result are the template's own: they become reserved ids. The guards are taken out, and the rest
@@ -19,7 +19,9 @@ from jinja2 import TemplateError
 from forethought.errors import CheckpointError, RenderError
 from forethought.model.renderer.environment import chat_environment
 
-_PRIVATE_USE = range(0xF0000, 0xFFFFE)
+# Rare ideographs (CJK extension B): printable, so that Python's `repr`, which some templates show tools with, leaves
+# them alone; neither white space nor upper or lower case, so that no filter changes them.
+_GUARDS = range(0x20000, 0x2A6E0)
 
 
 class Notes:
@@ -40,7 +42,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class Guard:
-    """Guards content with one private character against markers that begin and end with certain characters."""
+    """Guards content with one rare character against markers that begin and end with certain characters."""
 
     character: str
     borders: re.Pattern[str]
@@ -83,10 +85,12 @@ class ChatTemplate:
         self._borders = re.compile(f"(?<=[{heads}])|(?=[{tails}])" if markers else "(?!)")
 
     def guard(self, content: Notes) -> Guard:
-        """A guard for a conversation that holds this content."""
+        """A guard for a conversation that holds this content. Raises `RenderError` when none is left."""
         taken = "\0".join([*content.texts, self.source])
-        free = next(c for c in map(chr, _PRIVATE_USE) if c not in taken and _escaped(c) not in taken)
-        return Guard(free, self._borders)
+        for character in map(chr, _GUARDS):
+            if character not in taken and _escaped(character) not in taken:
+                return Guard(character, self._borders)
+        raise RenderError("The conversation uses every rare ideograph there is.", "Shorten it.")
 
     def render(self, variables: Mapping[str, Any], guard: Guard) -> str:
         """Runs the template on guarded variables.
