@@ -68,12 +68,12 @@ def make_batch(parts: list[tuple[Sequence, int]], logit_rows: list[int] | None =
     )
 
 
-def make_sequences(lengths: list[int], vocab: int = VOCAB) -> list[Sequence]:
+def make_sequences(lengths: list[int]) -> list[Sequence]:
     """Random sequences, the same on each call, whose blocks lie scattered over the cache."""
     random = np.random.default_rng(0)
     free = random.permutation(BLOCKS).tolist()
     return [
-        Sequence(random.integers(0, vocab, n).tolist(), [free.pop() for _ in range(-(-n // BLOCK_SIZE))])
+        Sequence(random.integers(0, VOCAB, n).tolist(), [free.pop() for _ in range(-(-n // BLOCK_SIZE))])
         for n in lengths
     ]
 
