@@ -37,8 +37,24 @@ class RMSNorm(nn.Module):
         return self.weight * wide.to(hidden.dtype)
 
 
+class Linear(nn.Linear):
+    """A linear layer with the initial weights of this family."""
+
+    def reset_parameters(self) -> None:
+        """Draws the weights, except on the meta device, where that would import a second of compiler."""
+        if not self.weight.is_meta:
+            nn.init.normal_(self.weight, std=INITIAL_DEVIATION)
+            if self.bias is not None:  # pyright: ignore[reportUnnecessaryComparison] (torch's annotation)
+                nn.init.zeros_(self.bias)
+
+
 class Embedding(nn.Embedding):
     """The token table, which tied models also use the other way round."""
+
+    def reset_parameters(self) -> None:
+        """As in `Linear`."""
+        if not self.weight.is_meta:
+            nn.init.normal_(self.weight, std=INITIAL_DEVIATION)
 
     def project(self, hidden_BTC: torch.Tensor) -> torch.Tensor:
         """Logits `BTV` of a tied model."""
@@ -53,10 +69,10 @@ class SelfAttention(nn.Module):
         self.layer = layer
         self.head_dim = config.head_dim
         queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, queries, bias=config.qkv_bias)
-        self.k_proj = nn.Linear(config.hidden_size, keys, bias=config.qkv_bias)
-        self.v_proj = nn.Linear(config.hidden_size, keys, bias=config.qkv_bias)
-        self.o_proj = nn.Linear(queries, config.hidden_size, bias=config.o_bias)
+        self.q_proj = Linear(config.hidden_size, queries, bias=config.qkv_bias)
+        self.k_proj = Linear(config.hidden_size, keys, bias=config.qkv_bias)
+        self.v_proj = Linear(config.hidden_size, keys, bias=config.qkv_bias)
+        self.o_proj = Linear(queries, config.hidden_size, bias=config.o_bias)
         self.q_norm = RMSNorm(config.head_dim, config.rms_eps) if config.qk_norm else nn.Identity()
         self.k_norm = RMSNorm(config.head_dim, config.rms_eps) if config.qk_norm else nn.Identity()
 
@@ -75,9 +91,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, hidden_BTC: torch.Tensor) -> torch.Tensor:
         return self.down_proj(F.silu(self.gate_proj(hidden_BTC)) * self.up_proj(hidden_BTC))
@@ -120,14 +136,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.model = Stack(config)
-        self.lm_head = None if config.tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = None if config.tied else Linear(config.hidden_size, config.vocab_size, bias=False)
         # No buffer: converting the module to bfloat16 must not round the frequencies.
         self._frequencies_K = inverse_frequencies(config)
-        for name, parameter in self.named_parameters():
-            if name.endswith(".bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.dim() == 2:
-                nn.init.normal_(parameter, std=INITIAL_DEVIATION)
 
     @classmethod
     def from_tensors(

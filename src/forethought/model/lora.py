@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from forethought.errors import CheckpointError
-from forethought.model.decoder import Decoder
+from forethought.model.decoder import Decoder, Linear
 from forethought.model.layout import ADAPTER_CONFIG, read_object, write_object
 from forethought.model.lora_config import ALL_LINEAR, EMBEDDING, HEAD, LoraConfig
 from forethought.model.lora_layers import LoraLinear, TokenRowEmbedding, TokenRowHead
@@ -67,7 +67,7 @@ def attach(
     for name in config.targets(_linear_modules(base)):
         parent, _, child = name.rpartition(".")
         linear = decoder.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
+        assert isinstance(linear, Linear)
         setattr(decoder.get_submodule(parent), child, LoraLinear(linear, config.rank, config.scale, config.dropout))
     if config.input_token_ids:
         decoder.model.embed_tokens = TokenRowEmbedding(decoder.model.embed_tokens, config.input_token_ids)

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from forethought.model.decoder import Embedding
+from forethought.model.decoder import Embedding, Linear
 
 
-class LoraLinear(nn.Linear):
+class LoraLinear(Linear):
     """A linear layer with a low-rank update: `W x + scale · B A dropout(x)`. A fresh one has B = 0: no change yet."""
 
-    def __init__(self, base: nn.Linear, rank: int, scale: float, dropout: float) -> None:
+    def __init__(self, base: Linear, rank: int, scale: float, dropout: float) -> None:
         super().__init__(base.in_features, base.out_features, bias=False, device="meta")  # pyright: ignore[reportUnknownMemberType]
         self.weight, self.bias = base.weight, base.bias
         device = base.weight.device
@@ -76,10 +76,10 @@ class TokenRowEmbedding(Embedding):
         return self.token_adapter.score(hidden_BTC, super().project(hidden_BTC))
 
 
-class TokenRowHead(nn.Linear):
+class TokenRowHead(Linear):
     """The output projection of an untied model with some rows trained."""
 
-    def __init__(self, base: nn.Linear, token_ids: tuple[int, ...]) -> None:
+    def __init__(self, base: Linear, token_ids: tuple[int, ...]) -> None:
         super().__init__(base.in_features, base.out_features, bias=False, device="meta")  # pyright: ignore[reportUnknownMemberType]
         self.weight = base.weight
         self.token_adapter = TokenRows(base.weight, token_ids)
