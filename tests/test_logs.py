@@ -21,10 +21,7 @@ from forethought.model.renderer.protocol import ThinkingDelta
 
 SECRET = "the user is probably twelve"
 
-MAY_REVEAL = {
-    "cli/terminal.py",  # /show-thinking, for the local owner
-    "reasoning/turn.py",  # collects the thinking into its item, which later steps of the turn render again
-}
+MAY_REVEAL = {"cli/terminal.py"}  # --show-thinking, for the local owner
 
 
 @pytest.fixture
@@ -93,9 +90,9 @@ def test_only_the_listed_places_reveal_hidden_text() -> None:
         file.relative_to(package).as_posix()
         for file in package.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr in ("reveal", "_text") and file.name != "logs.py"
+        if isinstance(node, ast.Attribute) and node.attr == "reveal"
     }
-    assert revealing <= MAY_REVEAL
+    assert revealing == MAY_REVEAL
 
 
 def test_a_human_line_carries_level_logger_event_and_fields(stream: io.StringIO) -> None:

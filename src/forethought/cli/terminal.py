@@ -31,6 +31,7 @@ INCOMPLETE = {
 CLOSED = {
     "budget": "the thinking was ended when its budget was used up",
     "limit": "the thinking was ended early to leave room for the answer",
+    "stop": "the model wanted to stop while it was thinking, and was made to answer",
 }
 
 

@@ -227,12 +227,19 @@ class EngineCore:
                 reason, error = ended[row]
                 self._end(sequence, reason, events, error, discard=error is not None)
                 continue
-            asked = sequence.request.logprobs is not None
-            top = sampled.top_logprobs.get(row, ())
-            events.append((sequence.id, TokenEvent(tokens[row], row in forced, logprobs[row] if asked else None, top)))
+            event = TokenEvent(
+                tokens[row],
+                row in forced,
+                None if sequence.request.logprobs is None else logprobs[row],
+                sampled.top_logprobs.get(row, ()),
+            )
+            substitute = None if event.forced else sequence.instead_of(event.token_id)
+            if substitute is not None:
+                event = TokenEvent(substitute, forced=True)
+            events.append((sequence.id, event))
             self._metrics.generated_tokens += 1
             try:
-                reason = sequence.accept(tokens[row], forced=row in forced)
+                reason = sequence.accept(event.token_id, forced=event.forced)
             except EngineError as failure:
                 self._end(sequence, "error", events, str(failure))
                 continue

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 StopReason = Literal["stop_token", "stop_string", "max_tokens", "context", "grammar", "cancelled", "error"]
 GrammarKind = Literal["json_schema", "regex", "lark"]
+ThinkingClosed = Literal["budget", "limit", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class ThinkingBudget:
 
     `open_at_start` says that the prompt ends inside the thinking; otherwise thinking begins when `start_id` is
     sampled. `reserve` keeps that many tokens of `Limits.max_tokens` for the answer: thinking is closed early
-    when no more are left. Forced tokens carry `TokenEvent.forced`.
+    when no more are left. A stop token sampled inside the thinking ends the thinking instead of the request
+    (`end_ids` take its place): a model that has thought owes an answer. Forced tokens carry `TokenEvent.forced`.
     """
 
     max_tokens: int
@@ -142,8 +144,8 @@ class TokenEvent:
 class Finished:
     """The last event of a stream. `error` is set when `reason` is "error".
 
-    `thinking_closed` says that the thinking was ended by force, because its budget ("budget") or the token limit
-    ("limit") was reached.
+    `thinking_closed` says that the thinking was ended by force: its budget ("budget") or the token limit ("limit")
+    was reached, or the model wanted to stop without an answer ("stop").
     """
 
     reason: StopReason
@@ -151,7 +153,7 @@ class Finished:
     cached_tokens: int
     completion_tokens: int
     thinking_tokens: int = 0
-    thinking_closed: Literal["budget", "limit"] | None = None
+    thinking_closed: ThinkingClosed | None = None
     error: str | None = None
 
 

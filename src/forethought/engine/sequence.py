@@ -1,7 +1,6 @@
 """The state of one request: its tokens, its place in the cache, and the rules by which it ends."""
 
 import hashlib
-from typing import Literal
 
 from forethought.engine.blocks import BlockTable
 from forethought.engine.grammar import GrammarState
@@ -84,6 +83,11 @@ class Sequence:
         """The token that must come next, if any."""
         return self.thinking.forced_token(self.left) if self.thinking is not None else None
 
+    def instead_of(self, token: int) -> int | None:
+        """The token to emit in place of a sampled one, if any: inside the thinking a stop token ends that only."""
+        thinking = self.thinking
+        return thinking.stop() if thinking is not None and thinking.open and token in self.stop_ids else None
+
     def accept(self, token: int, *, forced: bool) -> StopReason | None:
         """Appends a token of the output. Returns why the request ends with it, or None.
 
@@ -112,14 +116,13 @@ class Sequence:
     def finished(self, reason: StopReason, error: str | None = None) -> Finished:
         """The last event."""
         thinking = self.thinking
-        closed: Literal["budget", "limit"] | None = None if thinking is None else thinking.closed
         return Finished(
             reason,
             prompt_tokens=self.prompt_length,
             cached_tokens=self.cached_tokens or 0,
             completion_tokens=self.produced,
             thinking_tokens=0 if thinking is None else thinking.tokens,
-            thinking_closed=closed,
+            thinking_closed=None if thinking is None else thinking.closed,
             error=error,
         )
 

@@ -1,8 +1,6 @@
 """The thinking of one request: counts its tokens and says when, and with which tokens, it is ended by force."""
 
-from typing import Literal
-
-from forethought.engine.protocol import ThinkingBudget
+from forethought.engine.protocol import ThinkingBudget, ThinkingClosed
 
 
 class ThinkingTracker:
@@ -15,7 +13,7 @@ class ThinkingTracker:
         self._forced = 0
         self.open = budget.open_at_start
         self.tokens = 0
-        self.closed: Literal["budget", "limit"] | None = None
+        self.closed: ThinkingClosed | None = None
 
     def forced_token(self, left: int) -> int | None:
         """The token that must come next, if any; `left` is how many the request may still emit, this one included.
@@ -34,6 +32,11 @@ class ThinkingTracker:
             else:
                 return None
         return budget.end_ids[self._forced]
+
+    def stop(self) -> int:
+        """The model would stop inside the thinking: the token that comes instead, and begins its end."""
+        self.closed = "stop"
+        return self._budget.end_ids[0]
 
     def observe(self, token: int, *, forced: bool) -> None:
         """Takes note of the next token of the output."""

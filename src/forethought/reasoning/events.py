@@ -15,6 +15,7 @@ The API maps them one to one onto the events of OpenAI's Responses stream.
 from dataclasses import dataclass
 from typing import Literal
 
+from forethought.engine.protocol import ThinkingClosed
 from forethought.logs import Hidden
 from forethought.model.conversation import Message, Thinking, ToolCall
 
@@ -108,13 +109,14 @@ class TurnDone:
     """The end of a turn.
 
     `incomplete_reason` goes with the status "incomplete", `error` with "failed". `thinking_closed` says that the
-    thinking was ended by force: its budget was used up ("budget"), or the token limit came near ("limit").
+    thinking was ended by force: its budget was used up ("budget"), the token limit came near ("limit"), or the model
+    wanted to stop without an answer ("stop").
     """
 
     status: TurnStatus
     usage: Usage
     incomplete_reason: IncompleteReason | None = None
-    thinking_closed: Literal["budget", "limit"] | None = None
+    thinking_closed: ThinkingClosed | None = None
     error: TurnError | None = None
 
 

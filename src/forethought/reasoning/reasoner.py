@@ -90,13 +90,16 @@ class Reasoner:
         prompt = self.checkpoint.renderer.render(conversation, think=conversation.budget is not None)
         max_tokens = self._room(prompt, max_output_tokens)
         thinking = self._thinking(conversation.budget, prompt, max_tokens)
-        bound_after = thinking.end_id if thinking and prompt.thinking_open else None
+        grammar = grammar_for(output_format, thinking.end_id if thinking and prompt.thinking_open else None)
+        if grammar is not None and grammar.start_after is None:
+            # Bound from its first token, the output cannot open a thinking that would have to be closed.
+            thinking = None
         request = Request(
             id=f"turn_{uuid.uuid4().hex}",
             prompt_ids=prompt.token_ids,
             limits=Limits(max_tokens, self._stop_token_ids(), thinking=thinking),
             sampling=self._sampling(sampling or {}, seed),
-            grammar=grammar_for(output_format, bound_after),
+            grammar=grammar,
             spans=_spans(prompt, images or {}),
             logprobs=logprobs,
             priority=priority,
