@@ -172,6 +172,11 @@ def test_packed_sequences_do_not_see_each_other() -> None:
     torch.testing.assert_close(packed[:, 30:], logits(decoder, second), atol=1e-5, rtol=0)
 
 
+def test_segments_beside_a_given_attention_are_refused() -> None:
+    with pytest.raises(TypeError, match="segments_BT"):
+        make_small()(token_ids(), segments_BT=torch.zeros(2, 100), attention=FullAttention())
+
+
 def test_a_token_does_not_see_what_follows() -> None:
     decoder = make_small(sliding_window=None)
     ids_BT = token_ids(1, 40)

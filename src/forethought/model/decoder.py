@@ -194,14 +194,16 @@ class Decoder(nn.Module):
             segments_BT: which packed sequence a token belongs to; tokens see only their own segment. Positions
                 then start anew in each segment, and the caller says so in `positions_BT`.
             embeddings_BTC: takes the place of the looked-up embeddings.
-            attention: how tokens see each other; by default causally within the batch (`segments_BT` and the
-                sliding window respected). One that is given does all of that itself.
+            attention: how tokens see each other; by default causally within the batch, `segments_BT` and the
+                sliding window respected. One that is given does all of that itself, and takes no `segments_BT`.
         """
         tokens = token_ids_BT.shape[1]
         if positions_BT is None:
             positions_BT = torch.arange(tokens, device=token_ids_BT.device)[None]
         if attention is None:
             attention = FullAttention(causal_mask(tokens, self.device, segments_BT, self.config.sliding_window))
+        elif segments_BT is not None:
+            raise TypeError("segments_BT is for the default attention; the one that is given has its own mask")
         frequencies_K = self._frequencies_K.to(self.device)
         cos_BTK, sin_BTK = rope_angles(frequencies_K, self.config.rope.attention_factor, positions_BT)
         hidden_BTC = self.embed(token_ids_BT) if embeddings_BTC is None else embeddings_BTC
