@@ -63,6 +63,8 @@ class CountingCore:
     def step(self) -> list[tuple[str, EngineEvent]]:
         events: list[tuple[str, EngineEvent]] = [(id, self._finish(id, "cancelled")) for id in self._cancelled]
         self._cancelled.clear()
+        if any(request.prompt_ids[0] == FOREVER for request in self._requests.values()):
+            threading.Event().wait(STEP_SECONDS)
         for id, request in list(self._requests.items()):
             if self._counts[id] or request.prompt_ids[0] != HANG:
                 misbehave(request.prompt_ids[0])
@@ -106,8 +108,6 @@ def misbehave(how: int) -> None:
         threading.Event().wait()
     if how == RAISE:
         raise ValueError("the cache is in flames")
-    if how == FOREVER:
-        threading.Event().wait(STEP_SECONDS)
 
 
 def build(spec: EngineSpec) -> CountingCore:
