@@ -1,5 +1,5 @@
 /* The decoder, one step: token ids in, logits out. Called from Python through ctypes (library.py declares the same
- * structures). All threads walk through the layers together; a barrier ends each phase. */
+ * structures). All threads walk through the layers together, phase by phase (pool.h). */
 #define _GNU_SOURCE
 #include "attention.h"
 #include "linear.h"
@@ -95,17 +95,41 @@ static void round_row(const float *x, long n, bf16 *y) {
   for (; i < n; i++) y[i] = to_bf16(x[i]);
 }
 
-/* Norm of rows [from, to) of the residual stream (through `rows` if given) into `normed`. */
-static void norm_rows(State *s, const float *weight, const int32_t *rows, long from, long to) {
+/* ---- the work of the phases ----
+ *
+ * What a phase works on lies with the thread, not in the shared state: a thread that comes late to a phase that is over
+ * must not disturb the next one. */
+typedef struct {
+  State *state;
+  const Layer *layer;
+  const float *norm;   /* of a norm, its weights, */
+  const int32_t *rows; /* and the rows of the residual stream (NULL: all) */
+  const Linear *weights;
+  Product product;
+  Attention attention;
+} Task;
+
+static void norm_rows(void *argument, int thread, long from, long to) {
+  (void)thread;
+  const Task *task = argument;
+  State *s = task->state;
   const Model *m = s->model;
   float y[m->hidden];
   for (long r = from; r < to; r++) {
-    rms_norm(s->residual + (rows ? rows[r] : r) * m->hidden, weight, m->hidden, m->rms_epsilon, y);
+    const float *x = s->residual + (task->rows ? task->rows[r] : r) * m->hidden;
+    rms_norm(x, task->norm, m->hidden, m->rms_epsilon, y);
     round_row(y, m->hidden, s->normed + r * s->ld_hidden);
   }
 }
 
-static void embed_rows(State *s, long from, long to) {
+static void multiply_panels(void *argument, int thread, long from, long to) {
+  const Task *task = argument;
+  linear(task->weights, &task->product, from, to, task->state->scratch[thread].panel);
+}
+
+static void embed_rows(void *argument, int thread, long from, long to) {
+  (void)thread;
+  State *s = ((const Task *)argument)->state;
   const Model *m = s->model;
   const Batch *b = s->batch;
   for (long r = from; r < to; r++) {
@@ -136,7 +160,12 @@ static void turn_head(const Model *m, const float *x, const float *norm, long po
 }
 
 /* Queries of tokens [from, to) are rotated and rounded; keys and values go into the cache. */
-static void place_tokens(State *s, const Layer *layer, const Attention *a, ThreadScratch *t, long from, long to) {
+static void place_tokens(void *argument, int thread, long from, long to) {
+  const Task *task = argument;
+  State *s = task->state;
+  ThreadScratch *t = s->scratch + thread;
+  const Layer *layer = task->layer;
+  const Attention *a = &task->attention;
   const Model *m = s->model;
   const Batch *b = s->batch;
   long sequence = 0;
@@ -181,47 +210,52 @@ static void attend_piece(State *s, const Attention *a, ThreadScratch *t, const P
   }
 }
 
-static void layer_step(State *s, int index, Pool *pool, int thread) {
-  const Model *m = s->model;
-  const Layer *layer = m->layer + index;
-  const long n = s->batch->tokens;
-  ThreadScratch *t = s->scratch + thread;
-  const long block = 2L * PANEL * s->padded_dim * m->kv_heads;
-  const Attention a = {m->heads, m->kv_heads, s->padded_dim, m->window, 1.0f / sqrtf((float)m->head_dim),
-                       m->cache + (int64_t)index * m->blocks * block};
-  long from, to;
-  share(pool, thread, n, &from, &to);
-
-  norm_rows(s, layer->attention_norm, NULL, from, to);
-  barrier(pool);
-  linear(&layer->qkv, &(Product){s->normed, n, s->ld_hidden, s->qkv, s->width, TO_FLOAT}, pool, thread, t->panel);
-  barrier(pool);
-  place_tokens(s, layer, &a, t, from, to);
-  barrier(pool);
-  for (long p; (p = take(pool)) < s->pieces;) attend_piece(s, &a, t, s->piece + p);
-  barrier(pool);
-  linear(&layer->output, &(Product){s->heads_out, n, s->ld_heads, s->residual, m->hidden, ADD_TO_FLOAT}, pool, thread, t->panel);
-  barrier(pool);
-  norm_rows(s, layer->mlp_norm, NULL, from, to);
-  barrier(pool);
-  linear(&layer->gate_up, &(Product){s->normed, n, s->ld_hidden, s->gated, s->ld_intermediate, GATED_TO_BF16}, pool, thread, t->panel);
-  barrier(pool);
-  linear(&layer->down, &(Product){s->gated, n, s->ld_intermediate, s->residual, m->hidden, ADD_TO_FLOAT}, pool, thread, t->panel);
-  barrier(pool);
+static void attend_pieces(void *argument, int thread, long from, long to) {
+  const Task *task = argument;
+  State *s = task->state;
+  for (long p = from; p < to; p++) attend_piece(s, &task->attention, s->scratch + thread, s->piece + p);
 }
 
-static void step_job(void *argument, Pool *pool, int thread) {
+static void norm_phase(Member *me, Task *task, const float *norm, const int32_t *rows, long count) {
+  task->norm = norm;
+  task->rows = rows;
+  phase(me, count, even(me), norm_rows, task);
+}
+
+static void linear_phase(Member *me, Task *task, const Linear *weights, Product product) {
+  task->weights = weights;
+  task->product = product;
+  phase(me, panels_of(weights), even(me), multiply_panels, task);
+}
+
+static void layer_step(Member *me, Task *task, int index) {
+  State *s = task->state;
+  const Model *m = s->model;
+  const Layer *layer = task->layer = m->layer + index;
+  const long n = s->batch->tokens, block = 2L * PANEL * s->padded_dim * m->kv_heads;
+  task->attention = (Attention){m->heads, m->kv_heads, s->padded_dim, m->window, 1.0f / sqrtf((float)m->head_dim),
+                                m->cache + (int64_t)index * m->blocks * block};
+
+  norm_phase(me, task, layer->attention_norm, NULL, n);
+  linear_phase(me, task, &layer->qkv, (Product){s->normed, n, s->ld_hidden, s->qkv, s->width, TO_FLOAT});
+  phase(me, n, even(me), place_tokens, task);
+  phase(me, s->pieces, s->pieces, attend_pieces, task);
+  linear_phase(me, task, &layer->output, (Product){s->heads_out, n, s->ld_heads, s->residual, m->hidden, ADD_TO_FLOAT});
+  norm_phase(me, task, layer->mlp_norm, NULL, n);
+  linear_phase(me, task, &layer->gate_up, (Product){s->normed, n, s->ld_hidden, s->gated, s->ld_intermediate, GATED_TO_BF16});
+  linear_phase(me, task, &layer->down, (Product){s->gated, n, s->ld_intermediate, s->residual, m->hidden, ADD_TO_FLOAT});
+}
+
+static void step_job(void *argument, Member *me) {
   State *s = argument;
   const Model *m = s->model;
-  long from, to;
-  share(pool, thread, s->batch->tokens, &from, &to);
-  embed_rows(s, from, to);
-  for (int layer = 0; layer < m->layers; layer++) layer_step(s, layer, pool, thread);
-  share(pool, thread, s->batch->logit_rows, &from, &to);
-  norm_rows(s, m->final_norm, s->batch->wanted, from, to);
-  barrier(pool);
-  linear(&m->head, &(Product){s->normed, s->batch->logit_rows, s->ld_hidden, s->batch->logits, m->vocabulary, TO_FLOAT},
-         pool, thread, s->scratch[thread].panel);
+  const Batch *b = s->batch;
+  Task task = {.state = s};
+  phase(me, b->tokens, even(me), embed_rows, &task);
+  for (int layer = 0; layer < m->layers; layer++) layer_step(me, &task, layer);
+  norm_phase(me, &task, m->final_norm, b->wanted, b->logit_rows);
+  if (b->logit_rows)
+    linear_phase(me, &task, &m->head, (Product){s->normed, b->logit_rows, s->ld_hidden, b->logits, m->vocabulary, TO_FLOAT});
   tiles_release();
 }
 

@@ -34,11 +34,9 @@ static void finish_block(const Linear *w, const Product *p, long panel, long fir
   }
 }
 
-/* This thread's panels of the product. `scratch` holds one unpacked panel. */
-static void linear(const Linear *w, const Product *p, Pool *pool, int thread, bf16 *scratch) {
+/* Panels [from, to) of the product. `scratch` holds one unpacked panel. */
+static void linear(const Linear *w, const Product *p, long from, long to, bf16 *scratch) {
   _Alignas(64) float c[MAX_ROWS * PANEL];
-  long from, to;
-  share(pool, thread, panels_of(w), &from, &to);
   for (long panel = from; panel < to; panel++) {
     const bf16 *values = fetch_panel(w, panel, scratch);
     for (long row = 0; row < p->rows; row += MAX_ROWS) {

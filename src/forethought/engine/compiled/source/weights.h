@@ -155,19 +155,21 @@ static Column column_of(const Packing *p, long column, long step) {
   return (Column){load16(some), load16(some + 16)};
 }
 
-static void pack_job(void *argument, Pool *pool, int thread) {
+static void pack_panels(void *argument, int thread, long from, long to) {
   (void)thread;
   Packing *p = argument;
-  const long panels = panels_of(p->w), steps = steps_of(p->w), bytes = tile_bytes(p->w->format);
-  for (long panel; (panel = take(pool)) < panels && !atomic_load(&p->inexact);)
-    for (long tile = 0; tile < steps * 2; tile++) {
-      Column columns[16];
-      for (int n = 0; n < 16; n++) columns[n] = column_of(p, panel * PANEL + tile % 2 * 16 + n, tile / 2);
-      if (!pack_tile(p->w->format, columns, p->out + (panel * steps * 2 + tile) * bytes)) {
-        atomic_store(&p->inexact, 1);
-        return;
-      }
-    }
+  const long steps = steps_of(p->w), bytes = tile_bytes(p->w->format);
+  for (long tile = from * steps * 2; tile < to * steps * 2 && !atomic_load(&p->inexact); tile++) {
+    const long panel = tile / (steps * 2), step = tile % (steps * 2) / 2;
+    Column columns[16];
+    for (int n = 0; n < 16; n++) columns[n] = column_of(p, panel * PANEL + tile % 2 * 16 + n, step);
+    if (!pack_tile(p->w->format, columns, p->out + tile * bytes)) atomic_store(&p->inexact, 1);
+  }
+}
+
+static void pack_job(void *argument, Member *me) {
+  Packing *p = argument;
+  phase(me, panels_of(p->w), even(me), pack_panels, p);
 }
 
 /* Packs float32 rows into `out` (which has room for the format). 1 when done, 0 if the format would lose something. */
