@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from chat_formats import FAMILIES, backend, forethought_tokenizer, json_objects, texts, tool_names
 from forethought.errors import CheckpointError, RenderError
@@ -27,6 +27,7 @@ from forethought.model.layout import MANIFEST
 from forethought.model.renderer import load_renderer
 from forethought.model.renderer.forethought import ForethoughtOptions, ForethoughtRenderer, Markers
 from forethought.model.renderer.protocol import ImagePlace
+from forethought.model.renderer.template import TemplateRenderer
 from forethought.model.tokenizer import Tokenizer
 
 USER = Message.of("user", "Weather?")
@@ -62,7 +63,10 @@ def specials(token_ids: tuple[int, ...]) -> list[int]:
 roles: st.SearchStrategy[Role] = st.sampled_from(["system", "developer", "user", "assistant"])
 
 
-@given(st.lists(st.tuples(roles, st.text(max_size=20)), min_size=1, max_size=6))
+harmless = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), max_size=20)
+
+
+@given(st.lists(st.tuples(roles, harmless), min_size=1, max_size=6))
 def test_a_plain_conversation_is_what_the_bases_own_template_makes_of_it(said: list[tuple[Role, str]]) -> None:
     theirs = PreTrainedTokenizerFast(tokenizer_object=backend("smollm2")).apply_chat_template(
         [{"role": role.replace("developer", "system"), "content": text} for role, text in said],
@@ -73,6 +77,24 @@ def test_a_plain_conversation_is_what_the_bases_own_template_makes_of_it(said: l
     ours = renderer().render(Conversation(tuple(Message.of(*one) for one in said)), think=False)
     assert list(ours.token_ids) == theirs
     assert not ours.thinking_open
+
+
+@pytest.mark.parametrize("first", ["system", "user"])
+def test_the_real_base_gets_its_own_prompts(base_directory: Path, base_tokenizer: Tokenizer, first: Role) -> None:
+    said: list[tuple[Role, str]] = [
+        (first, "Numbers: 1234567.\n\n  def f():"),
+        ("assistant", " It's é 😀."),
+        ("user", "2"),
+    ]
+    conversation = Conversation(tuple(Message.of(*one) for one in said))
+    ours = load_renderer(base_directory, base_tokenizer)
+    assert ours.name == "forethought"
+    prompt = ours.render(conversation, think=False)
+    assert prompt == TemplateRenderer.load(base_directory, base_tokenizer).render(conversation, think=False)
+    theirs = AutoTokenizer.from_pretrained(base_directory).apply_chat_template(
+        [{"role": role, "content": text} for role, text in said], add_generation_prompt=True, return_dict=False
+    )
+    assert list(prompt.token_ids) == theirs
 
 
 def test_a_whole_turn_with_tools_and_effort() -> None:
