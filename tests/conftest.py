@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from forethought.engine.spec import EngineSpec
 from forethought.model import base, registry
 from forethought.model.config import DecoderConfig
 from forethought.model.decoder import Decoder
@@ -17,7 +19,8 @@ from forethought.model.renderer.forethought import Markers
 from forethought.model.rope_config import RopeConfig
 from forethought.model.tokenizer import Tokenizer
 from forethought.model.weights import write_tensors
-from forethought.settings import load_settings
+from forethought.settings import EngineSettings, Settings, load_settings
+from process_scenario import SpecMaker
 
 
 def tiny_tokenizer() -> Backend:
@@ -79,3 +82,17 @@ def base_directory() -> Path:
 def base_tokenizer(base_directory: Path) -> Tokenizer:
     """The tokenizer of the default base."""
     return Tokenizer.load(base_directory)
+
+
+@pytest.fixture
+def counting_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SpecMaker:
+    """Makes specs of an engine process that counts instead of computing. Its temporary files go to `tmp_path`."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "digest").write_text("sha256:1")
+
+    def make(factory: str = "build", **engine: object) -> EngineSpec:
+        settings = Settings(engine=EngineSettings.model_validate(engine))
+        return EngineSpec(tmp_path, None, settings, f"engine_double:{factory}")
+
+    return make
