@@ -14,7 +14,16 @@ from forethought.errors import CheckpointError, DigestMismatch
 from forethought.model import base, lora, registry
 from forethought.model.checkpoint import Capabilities, Checkpoint
 from forethought.model.generation import GenerationDefaults
-from forethought.model.layout import CHAT_TEMPLATE, CONFIG, GENERATION, MANIFEST, TOKENIZER, read_object, write_object
+from forethought.model.layout import (
+    ADAPTER_CONFIG,
+    CHAT_TEMPLATE,
+    CONFIG,
+    GENERATION,
+    MANIFEST,
+    TOKENIZER,
+    read_object,
+    write_object,
+)
 from forethought.model.manifest import Manifest, read_manifest, write_manifest
 from forethought.settings import load_settings
 
@@ -248,6 +257,18 @@ def test_a_model_is_found_by_name_by_directory_and_by_its_adapter(
     adapter = tiny.save_adapter(tmp_path / "adapter", *some_adapter(tiny)).adapter
     found = registry.resolve(str(adapter), settings)
     assert (found.directory, found.adapter) == (tiny.directory, adapter)
+
+
+@pytest.mark.parametrize(("named", "says"), [(None, "where its base is"), ("adapter", "another adapter")])
+def test_an_adapter_that_names_no_usable_base_is_refused(
+    tiny: Checkpoint, tmp_path: Path, named: str | None, says: str
+) -> None:
+    adapter = tiny.save_adapter(tmp_path / "adapter", *some_adapter(tiny)).adapter
+    assert adapter is not None
+    config = read_object(adapter / ADAPTER_CONFIG)
+    write_object(adapter / ADAPTER_CONFIG, config | {"base_model_name_or_path": named and str(tmp_path / named)})
+    with pytest.raises(CheckpointError, match=says):
+        registry.resolve(str(adapter), load_settings())
 
 
 def test_a_model_that_is_not_here_comes_with_the_command_that_fetches_it(tmp_path: Path) -> None:

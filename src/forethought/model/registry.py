@@ -71,10 +71,19 @@ def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
     if (directory / CONFIG).exists():
         return Checkpoint.open(directory)
     if (directory / ADAPTER_CONFIG).exists():
-        named = str(read_object(directory / ADAPTER_CONFIG).get("base_model_name_or_path"))
-        below = resolve(named, settings)
-        return Checkpoint.open(below.directory, directory)
+        return Checkpoint.open(_base_of(directory, settings), directory)
     raise CheckpointError(
         f"{name_or_directory} is neither a known model nor the directory of a checkpoint.",
         f"Known are: {', '.join(MODELS)}. A checkpoint's directory holds a {CONFIG}.",
     )
+
+
+def _base_of(adapter: Path, settings: Settings) -> Path:
+    """The directory of the base that an adapter names, for PEFT, in its config."""
+    named = read_object(adapter / ADAPTER_CONFIG).get("base_model_name_or_path")
+    remedy = f"Write its base's name or directory as base_model_name_or_path into {adapter / ADAPTER_CONFIG}."
+    if not isinstance(named, str):
+        raise CheckpointError(f"The adapter in {adapter} does not say where its base is.", remedy)
+    if (Path(named).expanduser() / ADAPTER_CONFIG).exists():
+        raise CheckpointError(f"The adapter in {adapter} names another adapter as its base.", remedy)
+    return resolve(named, settings).directory
