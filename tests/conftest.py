@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from command_line import CommandLine
 from forethought.engine.spec import EngineSpec
 from forethought.model import base, registry
 from forethought.model.config import DecoderConfig
@@ -82,6 +83,14 @@ def base_directory() -> Path:
 def base_tokenizer(base_directory: Path) -> Tokenizer:
     """The tokenizer of the default base."""
     return Tokenizer.load(base_directory)
+
+
+@pytest.fixture
+def forethought(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_checkpoint: Path, tmp_path: Path
+) -> CommandLine:
+    """Runs the command line over the tiny checkpoint."""
+    return CommandLine(monkeypatch, capsys, tiny_checkpoint, tmp_path / "cache")
 
 
 @pytest.fixture

@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
 
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="A name or a directory (default: the model in use).")
+]
 EffortOption = Annotated[
     Literal["low", "medium", "high"] | None, typer.Option(help="How much to think before the answer.")
 ]
 ThinkOption = Annotated[
-    bool | None, typer.Option("--think/--no-think", help="Force thinking, or turn it off [default: as the model does].")
+    bool | None, typer.Option("--think/--no-think", help="Force thinking, or turn it off (default: as the model does).")
 ]
 ShowThinkingOption = Annotated[bool, typer.Option("--show-thinking", help="Show the hidden chain of thought.")]
 SystemOption = Annotated[str, typer.Option(help="Instructions for the model.")]
@@ -77,6 +80,7 @@ class Question:
 def ask(
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    model: ModelOption = None,
     effort: EffortOption = None,
     think: ThinkOption = None,
     show_thinking: ShowThinkingOption = False,
@@ -95,7 +99,13 @@ def ask(
     if not text.strip():
         raise RequestError("The question is empty.", 'Ask, for example: forethought ask "Why is the sky blue?"')
     asked = Question(text, system, effort, think, schema, max_tokens, seed, temperature, tuple(stop or ()))
-    raise typer.Exit(asyncio.run(_answer(cast(Settings, context.obj), asked, as_json, show_thinking)))
+    raise typer.Exit(asyncio.run(_answer(settings_for(context, model), asked, as_json, show_thinking)))
+
+
+def settings_for(context: typer.Context, model: str | None) -> Settings:
+    """The settings of this command line, with the model that the command itself names."""
+    settings = cast(Settings, context.obj)
+    return settings if model is None else settings.model_copy(update={"model": model})
 
 
 async def _answer(settings: Settings, asked: Question, as_json: bool, show_thinking: bool) -> int:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import typer
 
 from forethought.cli.ask import (
     EffortOption,
     MaxTokensOption,
+    ModelOption,
     SeedOption,
     ShowThinkingOption,
     SystemOption,
     TemperatureOption,
     ThinkOption,
+    settings_for,
 )
 from forethought.settings import Settings
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 def chat(
     context: typer.Context,
+    model: ModelOption = None,
     effort: EffortOption = None,
     think: ThinkOption = None,
     show_thinking: ShowThinkingOption = False,
@@ -37,7 +40,7 @@ def chat(
     from forethought.cli.chat_talk import Talk
 
     talk = Talk(system, effort, think, show_thinking, max_tokens, seed, temperature)
-    raise typer.Exit(asyncio.run(_chat(cast(Settings, context.obj), talk)))
+    raise typer.Exit(asyncio.run(_chat(settings_for(context, model), talk)))
 
 
 async def _chat(settings: Settings, talk: Talk) -> int:

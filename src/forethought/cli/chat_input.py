@@ -63,6 +63,7 @@ class TerminalInput:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.history import FileHistory
+        from prompt_toolkit.shortcuts import CompleteStyle
         from prompt_toolkit.styles import Style
 
         history.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +72,8 @@ class TerminalInput:
             history=FileHistory(str(history)),
             completer=WordCompleter(list(commands), sentence=True),
             complete_while_typing=False,
+            complete_style=CompleteStyle.READLINE_LIKE,
+            reserve_space_for_menu=0,
             key_bindings=_keys(),
             bottom_toolbar=status,
             style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansigray"}),
@@ -79,7 +82,7 @@ class TerminalInput:
         self._prompt: Callable[..., Awaitable[str]] = session.prompt_async
 
     async def line(self, *, more: bool) -> str | None:
-        """What the person typed until Enter (Alt-Enter or Ctrl-J begin a new line). None for Ctrl-D."""
+        """What the person typed until Enter (Alt-Enter begins a new line). None for Ctrl-D."""
         from prompt_toolkit.patch_stdout import patch_stdout
 
         try:
@@ -95,8 +98,8 @@ def _keys() -> KeyBindings:
 
     keys = KeyBindings()
 
+    # Not Ctrl-J: Enter typed ahead, while an answer is written, arrives as one.
     @keys.add("escape", "enter")
-    @keys.add("c-j")
     def _new_line(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
         event.current_buffer.insert_text("\n")
 

@@ -16,7 +16,7 @@ from forethought.cli.session import Session
 from forethought.cli.terminal import Terminal, TurnView
 from forethought.errors import ContextLengthError, ForethoughtError
 from forethought.reasoning.answer import Answer
-from forethought.settings import Settings, load_settings
+from forethought.settings import Settings
 
 if TYPE_CHECKING:
     from forethought.cli.chat_input import Input
@@ -116,9 +116,8 @@ class Chat:
 
     async def switch(self, model: str) -> None:
         """Goes on with another model; it loads while the person types."""
-        settings = load_settings(**{**self.session.settings.model_dump(), "model": model})
         await self.session.close()
-        self.session = self._open(settings)
+        self.session = self._open(self.session.settings.model_copy(update={"model": model}))
 
     def _open(self, settings: Settings) -> Session:
         return Session(settings, on_failure=self.fail)
