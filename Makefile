@@ -10,11 +10,11 @@ BASE := $(CACHE)/models/smollm2-135m-instruct
 test: export OMP_NUM_THREADS ?= 1
 ask: export Q
 
-.PHONY: help setup chat ask test lint format constraints clean
+.PHONY: help setup chat ask test lint format constraints clean accept-parity accept-invariance accept-soak accept-engine-kills
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z -]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(READY) ## make .venv, install the pinned dependencies, fetch the base weights
 	@test -d "$(BASE)" || $(BIN)/forethought models pull
@@ -40,6 +40,9 @@ lint: setup ## ruff, pyright and import-linter
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+accept-parity accept-invariance accept-soak accept-engine-kills: setup ## long runs; what they find goes to docs/results/
+	$(BIN)/python tests/acceptance/$(subst -,_,$(@:accept-%=%)).py --output docs/results/$(@:accept-%=%).json
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix

@@ -1,0 +1,78 @@
+"""Acceptance 3: a request gives the same tokens whatever happens around it.
+
+    python tests/acceptance/invariance.py [--output docs/results/invariance.json]
+
+Sixty-four requests, half of them greedy and half seeded, run alone, together, through a cache so small that they are
+preempted, and with prefix sharing off: on the torch runner in float32, and on the compiled runner in bfloat16. The
+torch runner may differ in 1 % of the requests (its sums depend on the shape of a batch); the compiled one in none.
+Takes about five minutes.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from outcome import write_outcome
+from prompts import PROMPTS
+
+from forethought.engine.native import NativeEngine
+from forethought.engine.protocol import Limits, Request, Sampling
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.registry import resolve
+from forethought.settings import load_settings
+
+REQUESTS, TOKENS = 64, 48
+SMALL_CACHE = 1024
+"""Positions: about a fifth of what the requests hold together."""
+SYSTEM = "You are a helpful assistant. Answer briefly, and say so when you do not know. "
+RUNNERS = {"torch float32": ({"dtype": "float32"}, 0.01), "compiled bfloat16": ({"runner": "compiled"}, 0.0)}
+
+
+def make_requests(checkpoint: Checkpoint) -> list[Request]:
+    """Prompts that share a beginning (so that there is something to share), greedy and seeded by turns."""
+    return [
+        Request(
+            str(number),
+            tuple(checkpoint.tokenizer.encode(SYSTEM + PROMPTS[number % len(PROMPTS)])),
+            Limits(TOKENS),
+            Sampling(temperature=float(number % 2), seed=number),
+        )
+        for number in range(REQUESTS)
+    ]
+
+
+def run(
+    checkpoint: Checkpoint, requests: list[Request], *, alone: bool, **engine: Any
+) -> tuple[list[tuple[int, ...]], int]:
+    """The tokens of each request, and how many preemptions there were."""
+    with NativeEngine(checkpoint, load_settings(engine=engine)) as native:
+        groups = [[request] for request in requests] if alone else [requests]
+        tokens = [completion.token_ids for group in groups for completion in native.generate(group)]
+        return tokens, native.metrics().preemptions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("docs/results/invariance.json"))
+    options = parser.parse_args()
+    settings = load_settings()
+    checkpoint = resolve(settings.model, settings)
+    requests = make_requests(checkpoint)
+    verdict: dict[str, bool] = {}
+    figures: dict[str, Any] = {"requests": REQUESTS, "tokens_each": TOKENS, "different": {}}
+    for name, (engine, may_differ) in RUNNERS.items():
+        alone, _ = run(checkpoint, requests, alone=True, **engine)
+        together, _ = run(checkpoint, requests, alone=False, **engine)
+        preempted, preemptions = run(checkpoint, requests, alone=False, cache_tokens=SMALL_CACHE, **engine)
+        unshared, _ = run(checkpoint, requests, alone=False, prefix_sharing=False, **engine)
+        for how, tokens in {"together": together, "preempted": preempted, "prefix sharing off": unshared}.items():
+            different = sum(mine != reference for mine, reference in zip(tokens, alone, strict=True))
+            figures["different"][f"{name}, {how}"] = different
+            verdict[f"{name}: alone and {how} differ in at most {may_differ:.0%}"] = different <= may_differ * REQUESTS
+        figures[f"{name}, preemptions"] = preemptions
+        verdict[f"{name}: there were preemptions"] = preemptions > 0
+    write_outcome(options.output, verdict, figures)
+
+
+if __name__ == "__main__":
+    main()
