@@ -10,11 +10,13 @@ BASE := $(CACHE)/models/smollm2-135m-instruct
 test: export OMP_NUM_THREADS ?= 1
 ask: export Q
 
-.PHONY: help setup chat ask test lint format constraints clean accept-parity accept-invariance accept-soak accept-engine-kills
+ACCEPT := accept-parity accept-invariance accept-soak accept-engine-kills
+
+.PHONY: help setup chat ask test lint format constraints clean accept $(ACCEPT)
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -nE 's/^([a-z -]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(READY) ## make .venv, install the pinned dependencies, fetch the base weights
 	@test -d "$(BASE)" || $(BIN)/forethought models pull
@@ -41,7 +43,9 @@ lint: setup ## ruff, pyright and import-linter
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-accept-parity accept-invariance accept-soak accept-engine-kills: setup ## long runs; what they find goes to docs/results/
+accept: $(ACCEPT) ## the long runs (accept-parity, …); what they find goes to docs/results
+
+$(ACCEPT): setup
 	$(BIN)/python tests/acceptance/$(subst -,_,$(@:accept-%=%)).py --output docs/results/$(@:accept-%=%).json
 
 format: setup ## let ruff mend what it can
