@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from os import getpid
+from os import environ, getpid
 from typing import Any, Self, cast
 
 from forethought import logs
@@ -89,6 +89,8 @@ def _start(inherited: socket.socket) -> subprocess.Popen[bytes]:
                 stderr=subprocess.STDOUT,
                 pass_fds=[inherited.fileno()],
                 start_new_session=True,
+                # OpenMP's idle threads would spin on the cores that the compiled runner computes on.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **environ},
             )
         except OSError as error:
             raise EngineDown(f"The engine process cannot be started: {error}.", "Free memory or processes.") from error
