@@ -288,7 +288,7 @@ def test_the_engines_failure_is_the_turns() -> None:
     failed = replace(FINISHED, reason="error", error="The engine process died.")
     events = Scene([[SAID("Fo")]], [], [failed]).play()
     assert items(events) == [(answer("Fo"), "incomplete")]
-    assert done(events).error == TurnError("engine_error", "The engine process died.", "Ask again.")
+    assert done(events).error == TurnError("engine_error", "The engine process died.")
 
 
 def test_a_bug_of_ours_fails_the_turn_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:

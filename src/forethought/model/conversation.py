@@ -5,8 +5,10 @@ the same ones.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from forethought.logs import Hidden
 
 Role = Literal["developer", "system", "user", "assistant"]
 Effort = Literal["low", "medium", "high"]
@@ -50,9 +52,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Hidden chain of thought. Shown to nobody but the model itself, within one turn; its `repr` leaves it out."""
+    """Hidden chain of thought. Shown to nobody but the model itself, within one turn; it prints as its length."""
 
-    text: str = field(repr=False)
+    text: str
+
+    def __repr__(self) -> str:
+        return f"Thinking({Hidden(self.text)})"
 
 
 @dataclass(frozen=True, slots=True)

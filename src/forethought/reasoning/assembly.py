@@ -83,7 +83,7 @@ class Assembly:
 
     def _outcome(self, finished: Finished) -> tuple[TurnStatus, IncompleteReason | None]:
         if self._error is None and finished.reason == "error" and not self._stop.matched:
-            self._error = TurnError("engine_error", finished.error or "The engine failed.", "Ask again.")
+            self._error = TurnError("engine_error", finished.error or "The engine failed. Ask again.")
         if self._error is not None:
             return "failed", None
         if self._stop.matched:
