@@ -158,10 +158,10 @@ def _source(grammar: Grammar) -> str:
         return llguidance.LLMatcher.grammar_from_regex(grammar.source)
     if grammar.kind == "lark":
         return llguidance.LLMatcher.grammar_from_lark(grammar.source)
+    # "true" and "false" are schemas too, but options can only be given to an object.
+    source = f'{{"allOf": [{grammar.source}]}}' if grammar.source.strip() in ("true", "false") else grammar.source
     try:
-        return llguidance.LLMatcher.grammar_from_json_schema(
-            grammar.source, defaults={"whitespace_pattern": WHITESPACE}
-        )
+        return llguidance.LLMatcher.grammar_from_json_schema(source, defaults={"whitespace_pattern": WHITESPACE})
     except ValueError as error:
         raise _refusal(grammar.kind, str(error)) from None
 

@@ -81,18 +81,18 @@ class Scheduler:
             self._blocks.close(sequence.table)
 
     def schedule(self) -> Plan:
-        """The next step. Makes room by preempting where it must; the KV of planned tokens has its blocks."""
+        """The next step. Makes room by preempting where it must; every token planned has its block."""
         self._steps += 1
-        plan = Plan()
-        preempted = self._grow(plan)
-        budget = self._max_tokens - len(plan.decodes)
+        self._grow()
+        copies = self._admit()
+        decodes = [sequence for sequence in self.running if _pending(sequence) == 1]
+        plan = Plan(decodes, copies=copies)
+        budget = self._max_tokens - len(decodes)
         for sequence in self.running:
-            pending = len(sequence.tokens) - sequence.computed
-            if pending > 1:
-                budget -= self._plan_chunk(plan, sequence, min(pending, budget))
-        # After a preemption there is no room: whoever came in now would soon be thrown out again.
-        if not preempted:
-            self._admit(plan, budget)
+            count = min(_pending(sequence), budget)
+            if count and _pending(sequence) > 1:
+                plan.chunks.append((sequence, count))
+                budget -= count
         return plan
 
     def advance(self, sequence: Sequence, count: int) -> None:
@@ -111,43 +111,39 @@ class Scheduler:
             self._preempt(sequence, keep=False)
         self._blocks.clear()
 
-    def _grow(self, plan: Plan) -> bool:
-        """Plans all decoding sequences, with a block for the next token. True if that took preemptions."""
-        before = self.preemptions
+    def _grow(self) -> None:
+        """Gives each decoding sequence a block for its next token."""
         for sequence in list(self.running):
-            if not sequence.running or len(sequence.tokens) - sequence.computed != 1:
-                continue
             table = sequence.table
-            while sequence.computed >= table.capacity and not self._blocks.grow(table):
-                # The victim may be the sequence itself. It is never one already planned: those rank lower.
+            while sequence.running and sequence.computed >= table.capacity and not self._blocks.grow(table):
+                # The victim may be the sequence itself.
                 self._preempt(self.running[-1])
-                if not sequence.running:
-                    break
-            else:
-                plan.decodes.append(sequence)
-        return self.preemptions > before
 
-    def _admit(self, plan: Plan, budget: int) -> None:
+    def _admit(self) -> list[tuple[int, int]]:
+        """Lets in, by rank, as many as can begin in this step. The blocks to copy for them."""
+        copies: list[tuple[int, int]] = []
         index = 0
-        while budget > 0 and index < len(self.waiting):
+        while index < len(self.waiting):
             sequence = self.waiting[index]
+            if self._claimed(sequence) >= self._max_tokens:
+                break
             match = self._blocks.match(sequence.content)
             if self._sharing and self._will_be_cached(sequence, match.tokens):
                 index += 1
-                continue
-            if not self._open(plan, sequence, match):
-                if not self._preempting_helps(sequence, match):
-                    return
-                victim = self.running[-1]
-                budget += self._unplan(plan, victim)
-                self._preempt(victim)
-                # The victim stands behind `index`: it ranks higher than the sequence that it makes room for.
-                continue
-            del self.waiting[index]
-            pending = len(sequence.tokens) - sequence.computed
-            budget -= self._plan_chunk(plan, sequence, min(pending, budget))
+            elif self._open(sequence, match, copies):
+                del self.waiting[index]
+            elif self._preempting_helps(sequence, match):
+                # The victim goes behind `index`: it ranks higher than the one that it makes room for.
+                self._preempt(self.running[-1])
+            else:
+                break
+        return copies
 
-    def _open(self, plan: Plan, sequence: Sequence, match: Match) -> bool:
+    def _claimed(self, sequence: Sequence) -> int:
+        """Tokens of this step that others get before a sequence: all who decode, and the prompts in front of it."""
+        return sum(pending for other in self.running if (pending := _pending(other)) == 1 or other.rank < sequence.rank)
+
+    def _open(self, sequence: Sequence, match: Match, copies: list[tuple[int, int]]) -> bool:
         """Gives a waiting sequence its blocks and its place, if there is room for both."""
         if len(self.running) >= self._max_running:
             return False
@@ -157,7 +153,7 @@ class Scheduler:
             return False
         sequence.table, copy = opened
         if copy is not None:
-            plan.copies.append(copy)
+            copies.append(copy)
         sequence.computed = match.tokens
         found = min(match.tokens, sequence.prompt_length)
         self.cached_tokens += found
@@ -184,24 +180,8 @@ class Scheduler:
         return any(
             leader.content[cached:end] == wanted
             for leader in self.running
-            if len(leader.content) - leader.computed > 1 and leader.rank < sequence.rank
+            if _pending(leader) > 1 and leader.rank < sequence.rank
         )
-
-    def _plan_chunk(self, plan: Plan, sequence: Sequence, count: int) -> int:
-        if count == 1 and sequence.computed + 1 == len(sequence.tokens):
-            plan.decodes.append(sequence)
-        elif count:
-            plan.chunks.append((sequence, count))
-        return count
-
-    def _unplan(self, plan: Plan, victim: Sequence) -> int:
-        """Takes a sequence out of the step; how many tokens that frees."""
-        if victim in plan.decodes:
-            plan.decodes.remove(victim)
-            return 1
-        freed = sum(count for sequence, count in plan.chunks if sequence is victim)
-        plan.chunks = [chunk for chunk in plan.chunks if chunk[0] is not victim]
-        return freed
 
     def _preempt(self, sequence: Sequence, *, keep: bool = True) -> None:
         """Back to the queue, by its old rank. Its tokens stay; their KV is computed again, where not cached."""
@@ -209,6 +189,11 @@ class Scheduler:
         sequence.computed = 0
         insort(self.waiting, sequence, key=_rank)
         self.preemptions += 1
+
+
+def _pending(sequence: Sequence) -> int:
+    """Known tokens whose KV is not computed."""
+    return len(sequence.tokens) - sequence.computed
 
 
 def _take(ranked: list[Sequence], sequence: Sequence) -> None:

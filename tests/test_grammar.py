@@ -1,0 +1,223 @@
+"""A grammar lets through what it describes and nothing else."""
+
+import json
+import random
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from forethought.engine.grammar import COMPILED_KEPT, GrammarCompiler, GrammarState, allowed_tokens
+from forethought.engine.protocol import Grammar, Limits, Sampling, ThinkingBudget
+from forethought.errors import EngineError, GrammarError
+from runner_double import TOKENIZER, VOCAB, complete, make_core, make_request
+
+STOP = TOKENIZER.special_id("<|im_end|>")
+START = TOKENIZER.special_id("<|im_start|>")
+
+
+@pytest.fixture(scope="module")
+def compiler() -> GrammarCompiler:
+    return GrammarCompiler(TOKENIZER, VOCAB, threads=2)
+
+
+def allowed(compiler: GrammarCompiler, state: GrammarState) -> set[int] | None:
+    """The tokens that may come next; None when nothing can."""
+    masks = compiler.masks([state])
+    return set(np.flatnonzero(allowed_tokens(masks[0], VOCAB)).tolist()) if state.allow(masks[0], VOCAB) else None
+
+
+def ids(text: str) -> list[int]:
+    return [TOKENIZER.encode(character)[0] for character in text]
+
+
+def test_only_what_fits_is_allowed(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("regex", "[xy]z"))
+    assert allowed(compiler, state) == set(ids("xy"))
+    assert not state.observe(ids("x")[0])
+    assert allowed(compiler, state) == set(ids("z"))
+    assert state.observe(ids("z")[0])
+
+
+def test_stop_tokens_are_allowed_where_the_text_is_complete(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("regex", "aa?"), stop_ids=(STOP, START))
+    assert allowed(compiler, state) == set(ids("a"))
+    assert not state.observe(ids("a")[0])
+    assert allowed(compiler, state) == {*ids("a"), STOP, START}
+
+
+def test_text_of_any_kind_never_allows_special_tokens(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("regex", r"(.|\n)*"))
+    tokens = allowed(compiler, state)
+    assert tokens is not None
+    assert TOKENIZER.special_ids.isdisjoint(tokens)
+    assert max(tokens) < TOKENIZER.vocab_size
+
+
+def test_a_lark_grammar_may_name_special_tokens(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("lark", 'start: <|im_start|> "a"'))
+    assert allowed(compiler, state) == {START}
+    spelled = compiler.compile(Grammar("lark", 'start: "<|im_start|>"'))
+    assert START not in (allowed(compiler, spelled) or set())
+
+
+def test_a_grammar_may_begin_after_a_token(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("regex", "ab", start_after=STOP))
+    for token in ids("xyz"):
+        assert not state.active
+        assert not state.observe(token)
+    assert not state.observe(STOP)
+    assert state.active
+    assert allowed(compiler, state) == set(ids("a"))
+
+
+def test_many_masks_at_once_are_the_same_as_one_by_one(compiler: GrammarCompiler) -> None:
+    sources = ["a+", "[0-9]{3}", "x|yz", r"\w*"]
+    states = [compiler.compile(Grammar("regex", source), (STOP,)) for source in sources]
+    together = compiler.masks(states)
+    for row, state in enumerate(states):
+        assert np.array_equal(together[row], compiler.masks([state])[0])
+
+
+def test_states_of_one_grammar_do_not_disturb_each_other(compiler: GrammarCompiler) -> None:
+    one, other = (compiler.compile(Grammar("regex", "[ab]c")) for _ in range(2))
+    one.observe(ids("a")[0])
+    assert allowed(compiler, one) == set(ids("c"))
+    assert allowed(compiler, other) == set(ids("ab"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "says"),
+    [
+        ("regex", "(", "unclosed group"),
+        ("lark", "start: foo", 'unknown name: "foo"'),
+        ("json_schema", '{"type": "foo"}', "Invalid type: foo"),
+        ("json_schema", "{nonsense", "key must be a string"),
+        ("json_schema", "false", "schema is false"),
+        ("json_schema", '{"minimum": 3, "maximum": 2, "type": "integer"}', "minimum (3) is greater"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_in_llguidances_words(
+    compiler: GrammarCompiler, kind: Any, source: str, says: str
+) -> None:
+    with pytest.raises(GrammarError, match=re.escape(says)):
+        compiler.compile(Grammar(kind, source))
+
+
+def test_a_token_that_does_not_fit_is_an_error(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("regex", "a"))
+    with pytest.raises(EngineError, match="grammar failed"):
+        state.observe(ids("b")[0])
+
+
+def test_many_grammars_do_not_pile_up() -> None:
+    compiler = GrammarCompiler(TOKENIZER, VOCAB, threads=1)
+    for number in range(COMPILED_KEPT + 20):
+        compiler.compile(Grammar("regex", f"a{{{number}}}b"))
+    assert len(compiler._compiled) == COMPILED_KEPT
+
+
+def test_white_space_between_json_tokens_is_bounded(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("json_schema", '{"type": "array", "items": {"type": "integer"}}'))
+    state.observe(ids("[")[0])
+    count = 0
+    while ids("\n")[0] in (allowed(compiler, state) or set()):
+        state.observe(ids("\n")[0])
+        count += 1
+    assert 1 <= count <= 20
+
+
+def test_the_schema_of_any_json_is_a_schema(compiler: GrammarCompiler) -> None:
+    state = compiler.compile(Grammar("json_schema", "true"))
+    assert set(ids('{["-0tfn')) <= (allowed(compiler, state) or set())
+
+
+# Schemas
+
+names = st.text("abcxyz_", min_size=1, max_size=5)
+scalars = st.sampled_from(
+    [
+        {"type": "integer", "minimum": -5, "maximum": 120},
+        {"type": "boolean"},
+        {"type": "null"},
+        {"type": "string", "maxLength": 6},
+        {"type": "string", "pattern": "^[a-c]{1,4}$"},
+        {"enum": ["red", "green", 3, None]},
+        {"const": {"k": [1, 2]}},
+    ]
+)
+
+
+def _objects(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    properties = st.dictionaries(names, inner, max_size=3)
+    return properties.map(
+        lambda p: {"type": "object", "properties": p, "required": sorted(p)[:2], "additionalProperties": False}
+    )
+
+
+schemas = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        _objects(inner),
+        inner.map(lambda items: {"type": "array", "items": items, "maxItems": 3}),
+        st.lists(inner, min_size=1, max_size=2).map(lambda options: {"anyOf": options}),
+    ),
+    max_leaves=5,
+)
+
+
+def conforms(value: object, schema: dict[str, Any]) -> bool:
+    """A validator for just the keywords above."""
+    if "anyOf" in schema:
+        return any(conforms(value, option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"] and not isinstance(value, bool)
+    if "const" in schema:
+        return value == schema["const"]
+    kind = schema["type"]
+    if kind == "integer":
+        return type(value) is int and schema["minimum"] <= value <= schema["maximum"]
+    if kind == "string":
+        pattern = schema.get("pattern")
+        return isinstance(value, str) and (re.search(pattern, value) is not None if pattern else len(value) <= 6)
+    if kind == "array":
+        return isinstance(value, list) and len(value) <= 3 and all(conforms(item, schema["items"]) for item in value)
+    if kind == "object":
+        properties = schema["properties"]
+        return (
+            isinstance(value, dict)
+            and set(schema["required"]) <= set(value) <= set(properties)
+            and all(conforms(item, properties[name]) for name, item in value.items())
+        )
+    return value is None if kind == "null" else isinstance(value, bool)
+
+
+@given(schema=schemas, seed=st.integers(0, 2**32), thinks=st.booleans(), stop=st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_sampled_under_a_random_schema_is_valid_json(
+    schema: dict[str, Any], seed: int, thinks: bool, stop: bool
+) -> None:
+    core, _ = make_core()
+    start_after = START if thinks else None
+    budget = ThinkingBudget(10, STOP, (START,)) if thinks else None
+    rng = random.Random(seed)
+    requests = [
+        make_request(
+            f"r{index}",
+            [rng.randrange(TOKENIZER.vocab_size) for _ in range(5)],
+            sampling=Sampling(temperature=rng.choice([0.0, 1.0, 3.0]), seed=rng.randrange(2**40)),
+            grammar=Grammar("json_schema", json.dumps(schema), start_after),
+            limits=Limits(400, stop_token_ids=(STOP,) if stop else (), thinking=budget),
+        )
+        for index in range(3)
+    ]
+    for completion in complete(core, *requests):
+        assert completion.finished.reason in ("grammar", "stop_token", "max_tokens", "context")
+        if completion.finished.reason in ("grammar", "stop_token"):
+            answer = list(completion.token_ids)
+            answer = answer[answer.index(START) + 1 :] if thinks else answer
+            text = TOKENIZER.decode([token for token in answer if token != STOP])
+            assert conforms(json.loads(text), schema), text
