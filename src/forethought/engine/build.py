@@ -122,5 +122,9 @@ def _cache_blocks(settings: EngineSettings, config: "DecoderConfig", dtype: torc
     if settings.cache_tokens:
         return blocks_for(settings.cache_tokens)
     block_bytes = 2 * config.layers * config.kv_heads * config.head_dim * BLOCK_SIZE * dtype.itemsize
-    fitting = int(psutil.virtual_memory().available * CACHE_SHARE) // block_bytes
+    fitting = int(_free_memory() * CACHE_SHARE) // block_bytes
     return max(1, min(fitting, CACHE_CONTEXTS * blocks_for(context)))
+
+
+def _free_memory() -> int:
+    return psutil.virtual_memory().available

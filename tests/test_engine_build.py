@@ -1,0 +1,94 @@
+"""Building a core: which runner, how large a cache, and a digest of what was loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from forethought.engine import build, compiled
+from forethought.engine.build import build_core, threads_for
+from forethought.engine.core import EngineCore
+from forethought.engine.protocol import Sampling
+from forethought.engine.runner import BLOCK_SIZE
+from forethought.errors import SettingsError
+from forethought.model.checkpoint import Checkpoint, LoadOptions
+from forethought.settings import EngineSettings, Settings, load_settings
+from runner_double import complete, make_request
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
+    return Checkpoint.open(tiny_checkpoint)
+
+
+def make(checkpoint: Checkpoint, **engine: object) -> EngineCore:
+    cache = load_settings().cache_dir
+    return build_core(checkpoint, Settings(cache_dir=cache, engine=EngineSettings.model_validate(engine)))
+
+
+def runner_of(core: EngineCore) -> str:
+    return type(core._runner).__name__
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "available", lambda: False)
+
+
+def test_float32_runs_in_torch(checkpoint: Checkpoint) -> None:
+    assert runner_of(make(checkpoint, dtype="float32", cache_tokens=64)) == "TorchRunner"
+
+
+@pytest.mark.skipif(not compiled.available(), reason="needs a C compiler")
+def test_the_compiled_runner_is_the_first_choice(checkpoint: Checkpoint) -> None:
+    core = make(checkpoint, cache_tokens=64, threads=1)
+    assert runner_of(core) == "CompiledRunner"
+    assert complete(core, make_request("r", [1, 2, 3], 3, sampling=Sampling(temperature=0)))[0].token_ids
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_without_a_compiler_torch_runs(checkpoint: Checkpoint) -> None:
+    assert runner_of(make(checkpoint, cache_tokens=64)) == "TorchRunner"
+
+
+@pytest.mark.usefixtures("without_compiler")
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [
+        ({"quantization": "int8"}, "needs the compiled runner"),
+        ({"quantization": "int8", "runner": "torch"}, "needs the compiled runner"),
+        ({"runner": "compiled", "dtype": "float32"}, "computes in bfloat16"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    checkpoint: Checkpoint, engine: dict[str, object], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        make(checkpoint, **engine)
+
+
+def test_the_cache_is_as_large_as_it_is_set(checkpoint: Checkpoint) -> None:
+    core = make(checkpoint, runner="torch", cache_tokens=1000)
+    assert core.metrics().total_blocks == -(-1000 // BLOCK_SIZE)
+    assert core.context_length == 512
+
+
+def test_by_default_the_cache_takes_a_share_of_the_free_memory(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block_bytes = 2 * 2 * 2 * 8 * BLOCK_SIZE * 4
+    monkeypatch.setattr(build, "_free_memory", lambda: 400 * block_bytes)
+    assert make(checkpoint, runner="torch").metrics().total_blocks == 100
+    monkeypatch.setattr(build, "_free_memory", lambda: 1 << 40)
+    assert make(checkpoint, runner="torch").metrics().total_blocks == 64 * 512 // BLOCK_SIZE
+
+
+def test_the_digest_is_that_of_the_checkpoint_as_loaded(checkpoint: Checkpoint) -> None:
+    assert make(checkpoint, runner="torch", cache_tokens=512).digest == checkpoint.digest()
+    small = make(checkpoint, runner="torch", cache_tokens=64)
+    assert small.context_length == 64
+    assert small.digest == checkpoint.digest(LoadOptions(context_length=64))
+
+
+def test_threads_are_those_that_may_be_used() -> None:
+    assert threads_for(EngineSettings(threads=3)) == 3
+    assert threads_for(EngineSettings()) >= 1
