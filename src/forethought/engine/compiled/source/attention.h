@@ -13,6 +13,7 @@
 
 #define ATTENTION_ROWS 16
 #define CHUNK 2048 /* positions; a multiple of PANEL */
+#define SCORES (CHUNK + PANEL) /* of a row, padded so that rows do not fall into the same cache sets */
 
 typedef struct {
   int heads, kv_heads, head_dim; /* head_dim is a multiple of 32, padded with zeros if need be */
@@ -26,9 +27,9 @@ typedef struct {
 } Piece;
 
 typedef struct {
-  float scores[ATTENTION_ROWS * CHUNK];
-  bf16 probabilities[ATTENTION_ROWS * (CHUNK + 32)];
-  float block[MAX_ROWS * PANEL];
+  float scores[ATTENTION_ROWS * SCORES];
+  bf16 probabilities[ATTENTION_ROWS * SCORES];
+  float block[ATTENTION_ROWS * PANEL];
   int64_t offsets[CHUNK / PANEL];
 } AttentionScratch;
 
@@ -55,33 +56,36 @@ typedef struct {
   long from[ATTENTION_ROWS], to[ATTENTION_ROWS];
 } Sight;
 
-/* Scores of `blocks` blocks from position `start` become unnormalised probabilities; returns maximum and sum per row. */
-static void soften(const Sight *sight, long start, long blocks, float scale, AttentionScratch *s, float *maxima,
+/* Scores of `blocks` blocks from position `start` become unnormalised probabilities; gives each row's largest score, in
+ * octaves, and its sum. */
+static void soften(const Sight *sight, long start, long blocks, float octaves, AttentionScratch *s, float *maxima,
                    float *sums) {
   const i16x lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const long length = blocks * PANEL;
+  const int length = (int)(blocks * PANEL);
   for (int r = 0; r < sight->rows; r++) {
-    float *score = s->scores + r * CHUNK;
-    bf16 *probability = s->probabilities + r * (CHUNK + 32);
+    float *score = s->scores + r * SCORES;
+    bf16 *probability = s->probabilities + r * SCORES;
     const int low = (int)(sight->from[r] - start), high = (int)(sight->to[r] - start);
     f16x top = splat(-INFINITY);
-    for (long i = 0; i < length; i += LANES) {
-      i16x at = lanes + (int)i;
-      f16x v = load16(score + i) * scale;
-      if (i < low || i + LANES > high) v = select16((at >= low) & (at < high), v, splat(-INFINITY));
-      store16(score + i, v);
-      top = vmax(top, v);
+    for (int i = 0; i < length; i += LANES) {
+      if (i < low || i + LANES > high) { /* not all of these positions can be seen */
+        const i16x at = lanes + i;
+        store16(score + i, select16((at >= low) & (at < high), load16(score + i), splat(-INFINITY)));
+      }
+      top = vmax(top, load16(score + i));
     }
-    const float maximum = max16(top);
+    maxima[r] = max16(top) * octaves;
+    const f16x reach = splat(maxima[r] == -INFINITY ? 0 : maxima[r]), scale = splat(octaves);
     f16x sum = splat(0);
-    for (long i = 0; i < length; i += LANES) {
-      i16x at = lanes + (int)i;
-      f16x p = exp16(load16(score + i) - (maximum == -INFINITY ? 0 : maximum));
-      if (i < low || i + LANES > high) p = select16((at >= low) & (at < high), p, splat(0));
+    for (int i = 0; i < length; i += LANES) {
+      f16x p = exp2_16(load16(score + i) * scale - reach);
+      if (i < low || i + LANES > high) {
+        const i16x at = lanes + i;
+        p = select16((at >= low) & (at < high), p, splat(0));
+      }
       store16_bf16(probability + i, p);
       sum += p;
     }
-    maxima[r] = maximum;
     sums[r] = sum16(sum);
   }
 }
@@ -103,25 +107,22 @@ static void attend(const Attention *a, const int32_t *table, int kv_head, const 
     const long blocks = (least(start + CHUNK, end) - begin + PANEL - 1) / PANEL;
     for (long b = 0; b < blocks; b++) {
       const long block = table[begin / PANEL + b];
-      multiply(rows, dim / PANEL, queries, dim, keys_of(a, block, kv_head), s->block);
-      for (int r = 0; r < rows; r++) {
-        store16(s->scores + r * CHUNK + b * PANEL, load16(s->block + r * PANEL));
-        store16(s->scores + r * CHUNK + b * PANEL + 16, load16(s->block + r * PANEL + 16));
-      }
+      multiply(rows, dim / PANEL, queries, dim, keys_of(a, block, kv_head), s->scores + b * PANEL, SCORES);
       s->offsets[b] = values_of(a, block, kv_head) - a->cache;
     }
     float chunk_maxima[ATTENTION_ROWS], chunk_sums[ATTENTION_ROWS];
-    soften(sight, begin, blocks, a->scale, s, chunk_maxima, chunk_sums);
+    soften(sight, begin, blocks, a->scale * LOG2_E, s, chunk_maxima, chunk_sums);
     float old[ATTENTION_ROWS], new[ATTENTION_ROWS];
     for (int r = 0; r < rows; r++) {
       const float maximum = chunk_maxima[r] > maxima[r] ? chunk_maxima[r] : maxima[r];
-      old[r] = maxima[r] == -INFINITY ? 0 : expf(maxima[r] - maximum);
-      new[r] = chunk_maxima[r] == -INFINITY ? 0 : expf(chunk_maxima[r] - maximum);
+      old[r] = maxima[r] == -INFINITY ? 0 : exp2f(maxima[r] - maximum);
+      new[r] = chunk_maxima[r] == -INFINITY ? 0 : exp2f(chunk_maxima[r] - maximum);
       sums[r] = sums[r] * old[r] + chunk_sums[r] * new[r];
       maxima[r] = maximum;
     }
     for (int d = 0; d < dim; d += PANEL) {
-      multiply_scattered(rows, blocks, s->probabilities, CHUNK + 32, a->cache + (d / PANEL) * STEP, s->offsets, s->block);
+      multiply_scattered(rows, blocks, s->probabilities, SCORES, a->cache + (d / PANEL) * STEP, s->offsets,
+                         s->block, PANEL);
       for (int r = 0; r < rows; r++)
         for (int half = 0; half < PANEL; half += LANES) {
           float *o = out + r * dim + d + half;

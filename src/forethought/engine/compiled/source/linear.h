@@ -41,7 +41,7 @@ static void linear(const Linear *w, const Product *p, long from, long to, bf16 *
     const bf16 *values = fetch_panel(w, panel, scratch);
     for (long row = 0; row < p->rows; row += MAX_ROWS) {
       int rows = (int)least(MAX_ROWS, p->rows - row);
-      multiply(rows, steps_of(w), p->x + row * p->ldx, p->ldx, values, c);
+      multiply(rows, steps_of(w), p->x + row * p->ldx, p->ldx, values, c, PANEL);
       finish_block(w, p, panel, row, rows, c);
     }
   }

@@ -50,6 +50,7 @@ static void tiles_release(void) {
   if (rows <= 16) {                                                   \
     for (long s = 0; s < steps; s++) {                                \
       const bf16 *step = load_b;                                      \
+      expect(step, STEP * 2);                                         \
       _tile_loadd(4, a + s * PANEL, lda * 2);                         \
       _tile_loadd(6, step, 64);                                       \
       _tile_dpbf16ps(0, 4, 6);                                        \
@@ -70,11 +71,11 @@ static void tiles_release(void) {
       _tile_dpbf16ps(2, 5, 6);                                        \
       _tile_dpbf16ps(3, 5, 7);                                        \
     }                                                                 \
-    _tile_stored(2, c + 16 * PANEL, PANEL * 4);                       \
-    _tile_stored(3, c + 16 * PANEL + 16, PANEL * 4);                  \
+    _tile_stored(2, c + 16 * ldc, ldc * 4);                           \
+    _tile_stored(3, c + 16 * ldc + 16, ldc * 4);                      \
   }                                                                   \
-  _tile_stored(0, c, PANEL * 4);                                      \
-  _tile_stored(1, c + 16, PANEL * 4);
+  _tile_stored(0, c, ldc * 4);                                        \
+  _tile_stored(1, c + 16, ldc * 4);
 
 #else /* any other machine: the same product on vectors */
 
@@ -102,20 +103,20 @@ INLINE void tiles_configure(int rows) { tile_rows = rows; }
         }                                                                             \
     }                                                                                 \
     for (int i = 0; i < many; i++)                                                    \
-      for (int t = 0; t < 2; t++) store16(c + (r + i) * PANEL + t * 16, sums[i][t]);  \
+      for (int t = 0; t < 2; t++) store16(c + (r + i) * ldc + t * 16, sums[i][t]);  \
   }
 
 #endif
 
-/* c[rows][32] = a[rows][32 * steps] (stride lda) times a panel that lies in one piece. */
-INLINE void multiply(int rows, long steps, const bf16 *a, long lda, const bf16 *panel, float *c) {
+/* c[rows][32] (stride ldc) = a[rows][32 * steps] (stride lda) times a panel that lies in one piece. */
+INLINE void multiply(int rows, long steps, const bf16 *a, long lda, const bf16 *panel, float *c, long ldc) {
   if (tile_rows != rows) tiles_configure(rows);
   MULTIPLY(panel + s * STEP)
 }
 
 /* The same for a panel whose steps lie at base + offsets[s]. */
 INLINE void multiply_scattered(int rows, long steps, const bf16 *a, long lda, const bf16 *base, const int64_t *offsets,
-                               float *c) {
+                               float *c, long ldc) {
   if (tile_rows != rows) tiles_configure(rows);
   MULTIPLY(base + offsets[s])
 }

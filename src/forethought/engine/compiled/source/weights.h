@@ -65,10 +65,11 @@ INLINE const bf16 *fetch_panel(const Linear *w, long panel, bf16 *scratch) {
   const uint8_t *data = w->data + panel * panel_bytes(w);
   if (w->format == BF16) return (const bf16 *)data;
   long tiles = steps_of(w) * 2;
-  if (w->format == INT4)
-    for (long t = 0; t < tiles; t++) unpack_int4(data + t * INT4_TILE, scratch + t * TILE);
-  else
-    for (long t = 0; t < tiles; t++) unpack_int8(data + t * INT8_TILE, scratch + t * TILE);
+  const long bytes = tile_bytes(w->format);
+  for (long t = 0; t < tiles; t++, data += bytes) {
+    expect(data, bytes);
+    w->format == INT4 ? unpack_int4(data, scratch + t * TILE) : unpack_int8(data, scratch + t * TILE);
+  }
   return scratch;
 }
 
