@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from forethought.engine import build, compiled
-from forethought.engine.build import build_core, threads_for
+from forethought.engine.build import build_core
 from forethought.engine.core import EngineCore
 from forethought.engine.protocol import Sampling
 from forethought.engine.runner import BLOCK_SIZE
+from forethought.engine.threads import threads_for
 from forethought.errors import SettingsError
 from forethought.model.checkpoint import Checkpoint, LoadOptions
 from forethought.settings import EngineSettings, Settings, load_settings

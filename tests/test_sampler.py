@@ -23,10 +23,13 @@ def sample(
     emitted: int | list[int] = 0,
     forced: dict[int, int] | None = None,
     masks: dict[int, np.ndarray] | None = None,
+    threads: int = 1,
 ) -> Sampled:
     emitted_R = np.broadcast_to(np.array(emitted, np.int64), len(rows))
-    sampler = Sampler(logits_RV.shape[1])
-    return sampler.sample(logits_RV.clone(), RowSettings(rows), emitted_R, forced=forced or {}, masks=masks or {})
+    sampler = Sampler(logits_RV.shape[1], threads)
+    return sampler.sample(
+        logits_RV.clone().numpy(), RowSettings(rows), emitted_R, forced=forced or {}, masks=masks or {}
+    )
 
 
 def draw(logits_V: torch.Tensor, sampling: Sampling, count: int = MANY) -> np.ndarray:
@@ -151,29 +154,24 @@ def test_small_probabilities_of_a_large_vocabulary_are_not_lost() -> None:
 )
 @settings(max_examples=25, deadline=None)
 def test_a_row_does_not_depend_on_the_others(vocab_size: int, kinds: list[tuple], threads: int) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        logits = noise(len(kinds), vocab_size)
-        rows, masks = [], {}
-        for index, (temperature, top_k, top_p, min_p, repetition, logprobs, masked) in enumerate(kinds):
-            sampling = Sampling(temperature, top_p, top_k, min_p, repetition_penalty=repetition)
-            rows.append(SampledRow(sampling, index, logprobs, PenaltyTable.of(sampling, (1, 2, 3))))
-            if masked:
-                words = np.random.default_rng(index).integers(-(2**31), 2**31, vocab_size // 32 + 1)
-                masks[index] = words.astype(np.int32)
-        together = sample(logits, rows, 5, masks=masks)
-        for index, row in enumerate(rows):
-            mask = {0: masks[index]} if index in masks else {}
-            alone = sample(logits[index : index + 1], [row], 5, masks=mask)
-            assert alone.token_ids_R[0] == together.token_ids_R[index]
-            assert alone.top_logprobs.get(0) == together.top_logprobs.get(index)
-            if row.logprobs is not None:
-                assert alone.logprobs_R is not None
-                assert together.logprobs_R is not None
-                assert alone.logprobs_R[0] == together.logprobs_R[index]
-    finally:
-        torch.set_num_threads(before)
+    logits = noise(len(kinds), vocab_size)
+    rows, masks = [], {}
+    for index, (temperature, top_k, top_p, min_p, repetition, logprobs, masked) in enumerate(kinds):
+        sampling = Sampling(temperature, top_p, top_k, min_p, repetition_penalty=repetition)
+        rows.append(SampledRow(sampling, index, logprobs, PenaltyTable.of(sampling, (1, 2, 3))))
+        if masked:
+            words = np.random.default_rng(index).integers(-(2**31), 2**31, vocab_size // 32 + 1)
+            masks[index] = words.astype(np.int32)
+    together = sample(logits, rows, 5, masks=masks, threads=threads)
+    for index, row in enumerate(rows):
+        mask = {0: masks[index]} if index in masks else {}
+        alone = sample(logits[index : index + 1], [row], 5, masks=mask)
+        assert alone.token_ids_R[0] == together.token_ids_R[index]
+        assert alone.top_logprobs.get(0) == together.top_logprobs.get(index)
+        if row.logprobs is not None:
+            assert alone.logprobs_R is not None
+            assert together.logprobs_R is not None
+            assert alone.logprobs_R[0] == together.logprobs_R[index]
 
 
 def test_a_seed_gives_the_same_tokens_and_each_position_another_number() -> None:

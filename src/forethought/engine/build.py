@@ -1,6 +1,5 @@
 """Builds a core for a checkpoint: chooses the runner, sizes the KV cache, digests the tensors that are loaded."""
 
-import os
 from typing import TYPE_CHECKING
 
 import psutil
@@ -10,6 +9,7 @@ from forethought import logs
 from forethought.engine.blocks import blocks_for
 from forethought.engine.core import EngineCore
 from forethought.engine.runner import BLOCK_SIZE, Runner
+from forethought.engine.threads import threads_for
 from forethought.engine.torch_runner import TorchRunner
 from forethought.errors import SettingsError
 from forethought.model.decoder import Decoder
@@ -61,12 +61,6 @@ def build_core(checkpoint: "Checkpoint", settings: Settings) -> EngineCore:
     )
     log.info("engine built", runner=type(runner).__name__, cache_tokens=blocks * BLOCK_SIZE, digest=digest)
     return EngineCore(runner, checkpoint.tokenizer, engine, context, digest)
-
-
-def threads_for(settings: EngineSettings) -> int:
-    """Threads to compute with: as set, else one per physical core that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return settings.threads or min(usable, psutil.cpu_count(logical=False) or usable)
 
 
 def _use_compiled(settings: EngineSettings) -> bool:

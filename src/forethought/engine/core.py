@@ -21,11 +21,13 @@ from forethought.engine.grammar import GrammarCompiler
 from forethought.engine.metrics import EngineMetrics
 from forethought.engine.protocol import EngineEvent, Request, StopReason, TokenEvent
 from forethought.engine.request_check import check_request
+from forethought.engine.row_blocks import Float32
 from forethought.engine.runner import BLOCK_SIZE, Int32, Runner
 from forethought.engine.sampler import RowSettings, Sampled, SampledRow, Sampler
 from forethought.engine.scheduler import Plan, Scheduler
 from forethought.engine.sequence import Sequence
 from forethought.engine.stops import StopStrings
+from forethought.engine.threads import threads_for
 from forethought.errors import EngineError, RequestError
 from forethought.model.digest import json_digest, tensor_records
 from forethought.model.tokenizer import Tokenizer
@@ -56,8 +58,8 @@ class EngineCore:
         self._blocks = BlockManager(runner.blocks, most=most, sharing=settings.prefix_sharing)
         self._scheduler = Scheduler(self._blocks, settings)
         self._batches = BatchBuilder(settings.max_step_tokens, settings.max_running, most)
-        self._sampler = Sampler(runner.vocab_size)
-        self._grammars = GrammarCompiler(tokenizer, runner.vocab_size, max(1, settings.threads))
+        self._sampler = Sampler(runner.vocab_size, threads_for(settings))
+        self._grammars = GrammarCompiler(tokenizer, runner.vocab_size, threads_for(settings))
         self._bytes_of = lru_cache(maxsize=1 << 16)(tokenizer.token_bytes)
         self._sequences: dict[str, Sequence] = {}
         self._pending: Events = []
@@ -180,9 +182,9 @@ class EngineCore:
                 self._metrics.prefill_tokens += min(count, sequence.prompt_length - sequence.computed)
             self._scheduler.advance(sequence, count)
         if rows:
-            self._sample(logits_RV.to("cpu", torch.float32), rows, events)
+            self._sample(logits_RV.to("cpu", torch.float32).numpy(), rows, events)
 
-    def _sample(self, logits_RV: torch.Tensor, rows: list[Sequence], events: Events) -> None:
+    def _sample(self, logits_RV: Float32, rows: list[Sequence], events: Events) -> None:
         began = perf_counter()
         if rows != self._rows:
             self._rows, self._row_settings = rows, RowSettings([_row(sequence) for sequence in rows])

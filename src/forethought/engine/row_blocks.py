@@ -1,75 +1,62 @@
 """Arithmetic on rows of vocabulary size, in blocks of fixed width.
 
-Two levels (blocks, then one block) make float32 sums accurate and searches short. They also make a row's result
-independent of the number of rows to the last bit, which torch's reductions over whole rows are not: it splits a
-single row among threads, but not many.
+Two levels (blocks, then one block) make float32 sums accurate and searches short. numpy, not torch: its reductions
+take each row by itself, in one thread, so a row's result is the same to the last bit in any company; torch splits a
+single row among threads, but not many. (It is as fast, and the sampler shares out rows among threads itself.)
 """
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 WIDTH = 128
-"""Columns per block."""
+"""Columns per block. Weights are padded with zeros to whole blocks."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
-def block_sums(values_RV: torch.Tensor) -> Float64:
-    """Sum of each block of each row; the last block may be narrower."""
-    full_RBW, tail_RW = _split(values_RV)
-    sums = [full_RBW.sum(-1), tail_RW.sum(-1, keepdim=True)] if tail_RW.shape[1] else [full_RBW.sum(-1)]
-    return torch.cat(sums, dim=1).double().numpy()
+def zero_weights(rows: int, vocab_size: int) -> Float32:
+    """An array for weights, padded."""
+    return np.zeros((rows, -(-vocab_size // WIDTH) * WIDTH), np.float32)
 
 
-def argmax(values_RV: torch.Tensor) -> tuple[Int64, Float32]:
-    """Index (the first of equals) and value of each row's maximum; a row with a NaN yields NaN."""
-    full_RBW, tail_RW = _split(values_RV)
-    tops = [full_RBW.amax(-1), tail_RW.amax(-1, keepdim=True)] if tail_RW.shape[1] else [full_RBW.amax(-1)]
-    tops_RB = torch.cat(tops, dim=1).numpy()
-    block_R = tops_RB.argmax(1)
-    columns_RW = _columns(block_R, values_RV.shape[1])
-    inside_RW = np.take_along_axis(values_RV.numpy(), columns_RW, 1)
-    index_R = np.take_along_axis(columns_RW, inside_RW.argmax(1)[:, None], 1)[:, 0]
-    return index_R, np.take_along_axis(tops_RB, block_R[:, None], 1)[:, 0]
+def exponentials(logits_RV: Float32, scale_R: Float32, weights_RP: Float32) -> Float32:
+    """Writes exp(scale (logit - largest logit)) into `weights_RP`; the largest logits. Rows with a NaN or +inf, or with
+    nothing but -inf, yield NaN."""
+    largest_R = logits_RV.max(1)
+    inner_RV = weights_RP[:, : logits_RV.shape[1]]
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.subtract(logits_RV, largest_R[:, None], out=inner_RV)
+        if (scale_R != 1).any():
+            np.multiply(inner_RV, scale_R[:, None], out=inner_RV)
+        np.exp(inner_RV, out=inner_RV)
+    return largest_R
 
 
-def pick(weights_RV: torch.Tensor, uniform_R: Float64) -> tuple[Int64, Float64]:
-    """One column per row with probability proportional to its weight (inverse CDF), and the sum of the weights.
+def block_sums(weights_RP: Float32) -> Float64:
+    """The sum of each block of each row."""
+    return weights_RP.reshape(len(weights_RP), -1, WIDTH).sum(-1).astype(np.float64)
 
-    A column of weight 0 is never picked, unless the row's sum is not a positive finite number.
-    """
-    sums_RB = block_sums(weights_RV)
+
+def pick(weights_RP: Float32, sums_RB: Float64, uniform_R: Float64) -> Int64:
+    """One column per row with probability proportional to its weight (inverse CDF). A column of weight 0 is never
+    picked, unless the row's sum is not a positive finite number."""
     cumulative_RB = sums_RB.cumsum(1)
-    total_R = cumulative_RB[:, -1]
-    block_R, within_R = _search(sums_RB, cumulative_RB, uniform_R * total_R)
-    columns_RW = _columns(block_R, weights_RV.shape[1])
-    inside_RW = np.take_along_axis(weights_RV.numpy(), columns_RW, 1).astype(np.float64)
-    # The last block may be narrower than a block: its last column was repeated.
-    inside_RW[:, 1:][columns_RW[:, 1:] == columns_RW[:, :-1]] = 0
+    block_R, within_R = _search(sums_RB, cumulative_RB, uniform_R * cumulative_RB[:, -1])
+    columns_RW = block_R[:, None] * WIDTH + np.arange(WIDTH)
+    inside_RW = np.take_along_axis(weights_RP, columns_RW, 1).astype(np.float64)
     cumulative_RW = inside_RW.cumsum(1)
     place_R, _ = _search(inside_RW, cumulative_RW, within_R * cumulative_RW[:, -1])
-    return np.take_along_axis(columns_RW, place_R[:, None], 1)[:, 0], total_R
+    return np.take_along_axis(columns_RW, place_R[:, None], 1)[:, 0]
 
 
-def largest(values_RV: torch.Tensor, count: int) -> Float32:
-    """The `count` largest values of each row, falling. (numpy's vectorised selection; torch's is 5 times slower.)"""
-    values, vocab_size = values_RV.numpy(), values_RV.shape[1]
-    if count < vocab_size:
-        values = np.partition(values, vocab_size - count, axis=1)[:, vocab_size - count :]
-    return np.sort(values, axis=1)[:, ::-1]
-
-
-def _split(values_RV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The whole blocks, and the columns behind them."""
-    rows, whole = values_RV.shape[0], values_RV.shape[1] // WIDTH
-    return values_RV[:, : whole * WIDTH].view(rows, whole, WIDTH), values_RV[:, whole * WIDTH :]
-
-
-def _columns(block_R: Int64, vocab_size: int) -> Int64:
-    return np.minimum(block_R[:, None] * WIDTH + np.arange(WIDTH), vocab_size - 1)
+def largest(weights_RP: Float32, count: int) -> Float32:
+    """The `count` largest weights of each row, falling."""
+    width = weights_RP.shape[1]
+    if count < width:
+        weights_RP = np.partition(weights_RP, width - count, axis=1)[:, width - count :]
+    return np.sort(weights_RP, axis=1)[:, ::-1]
 
 
 def _search(weights_RK: Float64, cumulative_RK: Float64, target_R: Float64) -> tuple[Int64, Float64]:

@@ -1,27 +1,27 @@
 """The batched sampler: one token per row of logits.
 
-Rows are worked on in tiles that stay in the processor's cache. Whatever else is in the batch, a row's result is the
-same to the last bit: every sum runs over fixed blocks of one row, filters are thresholds on the row's own
-probabilities, and its random number is a hash of its seed and of how many tokens it has emitted. The order is that of
-transformers and vLLM: penalties, grammar, temperature, min_p, top_k, top_p.
+Rows are worked on in tiles that stay in the processor's cache, and tiles are shared out among threads. Whatever else
+is in the batch, a row's result is the same to the last bit: every sum runs over fixed blocks of one row, filters are
+thresholds on the row's own weights, and its random number is a hash of its seed and of how many tokens it has emitted.
+The order is that of transformers and vLLM: penalties, grammar, temperature, min_p, top_k, top_p.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from forethought.engine.filters import apply_filters
 from forethought.engine.grammar import allowed_tokens
 from forethought.engine.penalties import PenaltyTable
 from forethought.engine.protocol import Sampling
-from forethought.engine.row_blocks import Float32, Float64, Int64, argmax, pick
+from forethought.engine.row_blocks import Float32, Float64, Int64, block_sums, exponentials, pick, zero_weights
 from forethought.engine.runner import Int32
 
-TILE = 16
-"""Rows worked on together: 3 MB at 49,152 tokens."""
+TILE = 8
+"""Rows worked on together: 1.5 MB at 49,152 tokens."""
 
 GREEDY_BELOW = 1e-5
 """A lower temperature cannot be told from greedy, and its reciprocal would overflow."""
@@ -47,7 +47,7 @@ class RowSettings:
         sampling = [row.sampling for row in rows]
         temperature_R = np.array([s.temperature for s in sampling], np.float32)
         self.greedy_R = temperature_R < GREEDY_BELOW
-        self.scale_R = 1 / np.where(self.greedy_R, np.float32(1), temperature_R)
+        self.scale_R = np.reciprocal(np.where(self.greedy_R, np.float32(1), temperature_R))
         self.top_k_R = np.array([s.top_k for s in sampling], np.int64)
         self.top_p_R = np.array([s.top_p for s in sampling], np.float64)
         self.min_p_R = np.array([s.min_p for s in sampling], np.float32)
@@ -56,8 +56,7 @@ class RowSettings:
         self.logprobs = [row.logprobs for row in rows]
         self.penalties = [row.penalties for row in rows]
         self.any_logprobs = any(count is not None for count in self.logprobs)
-        self.any_penalties = any(table is not None for table in self.penalties)
-        self.plain_R = ~self.greedy_R & ~self.filtered_R & (self.scale_R == 1)
+        self.plain_R = ~self.greedy_R & (self.scale_R == 1)
 
 
 @dataclass(slots=True)
@@ -72,21 +71,22 @@ class Sampled:
 
 
 class Sampler:
-    """Samples for one vocabulary; not from two threads at once."""
+    """Samples for one vocabulary, on several threads; to be called from one."""
 
-    def __init__(self, vocab_size: int) -> None:
-        self._weights = torch.empty(TILE, vocab_size)
+    def __init__(self, vocab_size: int, threads: int = 1) -> None:
+        self._weights = [zero_weights(TILE, vocab_size) for _ in range(threads)]
+        self._helpers = ThreadPoolExecutor(threads - 1, "forethought-sampler") if threads > 1 else None
 
     def sample(
         self,
-        logits_RV: torch.Tensor,
+        logits_RV: Float32,
         settings: RowSettings,
         emitted_R: Int64,
         *,
         forced: Mapping[int, int],
         masks: Mapping[int, Int32],
     ) -> Sampled:
-        """Chooses a token for every row. Writes into `logits_RV` (float32, on the CPU).
+        """Chooses a token for every row. Writes into `logits_RV`.
 
         Args:
             emitted_R: tokens that each row's request has emitted so far.
@@ -94,57 +94,93 @@ class Sampler:
             masks: grammar masks, by row.
         """
         rows, vocab_size = logits_RV.shape
-        sampled = Sampled(np.empty(rows, np.int64), np.zeros(rows, np.bool_))
-        wanted = _wanted_logprobs(logits_RV, settings, forced, masks)
-        if settings.any_penalties:
-            for row, penalties in enumerate(settings.penalties):
-                if penalties is not None:
-                    penalties.apply(logits_RV[row].numpy())
-        for row, mask_W in masks.items():
-            logits_RV[row].masked_fill_(torch.as_tensor(~allowed_tokens(mask_W, vocab_size)), -torch.inf)
-        uniform_R = uniforms(settings.seed_R, emitted_R)
-        plain_R = np.empty(rows)
-        for start in range(0, rows, TILE):
-            tile = slice(start, min(start + TILE, rows))
-            self._sample_tile(logits_RV[tile], settings, uniform_R, tile, sampled, plain_R)
+        changed = {row for row, table in enumerate(settings.penalties) if table is not None} | masks.keys()
+        own = {row: logits_RV[row].copy() for row in changed if settings.logprobs[row] is not None}
+        for row in changed:
+            if (table := settings.penalties[row]) is not None:
+                table.apply(logits_RV[row])
+            if row in masks:
+                np.copyto(logits_RV[row], -np.inf, where=~allowed_tokens(masks[row], vocab_size))
+        draw = _Draw(logits_RV, settings, uniforms(settings.seed_R, emitted_R))
+        self._share_out(draw, rows)
         for row, token in forced.items():
-            sampled.token_ids_R[row] = token
+            draw.token_ids_R[row] = token
+        sampled = Sampled(draw.token_ids_R, draw.broken_R)
         if settings.any_logprobs:
-            _report_logprobs(sampled, settings, wanted, plain_R)
+            self._report_logprobs(sampled, draw, own)
         return sampled
 
-    def _sample_tile(
-        self,
-        logits_TV: torch.Tensor,
-        settings: RowSettings,
-        uniform_R: Float64,
-        tile: slice,
-        sampled: Sampled,
-        plain_R: Float64,
-    ) -> None:
-        greedy_T = settings.greedy_R[tile]
-        if greedy_T.all():
-            sampled.token_ids_R[tile], top_T = argmax(logits_TV)
-            sampled.broken_R[tile] = ~np.isfinite(top_T)
-            return
-        weights_TV = self._weights[: len(greedy_T)]
-        scale_T = settings.scale_R[tile]
-        if (scale_T != 1).any():
-            torch.mul(logits_TV, torch.as_tensor(scale_T)[:, None], out=weights_TV)
-            torch.softmax(weights_TV, -1, out=weights_TV)
-        else:
-            torch.softmax(logits_TV, -1, out=weights_TV)
-        if settings.filtered_R[tile].any():
-            off = ~settings.filtered_R[tile]
-            top_k_T, top_p_T = np.where(off, 0, settings.top_k_R[tile]), np.where(off, 1.0, settings.top_p_R[tile])
-            apply_filters(weights_TV, top_k_T, top_p_T, np.where(off, np.float32(0), settings.min_p_R[tile]))
-        token_T, total_T = pick(weights_TV, uniform_R[tile])
-        sampled.broken_R[tile] = ~np.isfinite(total_T)
-        plain_R[tile] = np.take_along_axis(weights_TV.numpy(), token_T[:, None], 1)[:, 0]
-        if greedy_T.any():
-            best_T, _ = argmax(logits_TV)
-            token_T = np.where(greedy_T, best_T, token_T)
-        sampled.token_ids_R[tile] = token_T
+    def _share_out(self, draw: "_Draw", rows: int) -> None:
+        """Every thread takes a run of whole tiles."""
+        tiles = -(-rows // TILE)
+        threads = min(len(self._weights), tiles)
+        ends = [*(tiles * thread // threads * TILE for thread in range(1, threads)), rows]
+        runs = list(zip([0, *ends[:-1]], ends, self._weights[:threads], strict=True))
+        helping = [self._helpers.submit(draw.run, *run) for run in runs[1:]] if self._helpers is not None else []
+        draw.run(*runs[0])
+        for helper in helping:
+            helper.result()
+
+    def _report_logprobs(self, sampled: Sampled, draw: "_Draw", own: Mapping[int, Float32]) -> None:
+        """From the model's own logits: `own` has those that were changed before the draw."""
+        sampled.logprobs_R = np.zeros(len(sampled.token_ids_R))
+        for row, count in enumerate(draw.settings.logprobs):
+            if count is None:
+                continue
+            logits_V = own.get(row, draw.logits_RV[row])
+            if row in own or not draw.settings.plain_R[row]:
+                draw.normalise(row, logits_V, self._weights[0][:1])
+            sampled.logprobs_R[row] = logits_V[sampled.token_ids_R[row]] - draw.log_total_R[row]
+            if count:
+                sampled.top_logprobs[row] = _best(logits_V, count, draw.log_total_R[row])
+
+
+class _Draw:
+    """One batch on its way through the sampler. `log_total_R` is the logarithm of the sum of the exponentials of a
+    row's logits, filled in for rows that are drawn at temperature 1."""
+
+    def __init__(self, logits_RV: Float32, settings: RowSettings, uniform_R: Float64) -> None:
+        rows = len(logits_RV)
+        self.logits_RV = logits_RV
+        self.settings = settings
+        self._uniform_R = uniform_R
+        self.token_ids_R = np.empty(rows, np.int64)
+        self.broken_R = np.zeros(rows, np.bool_)
+        self.log_total_R = np.zeros(rows)
+
+    def run(self, first: int, end: int, weights_TP: Float32) -> None:
+        """Chooses the tokens of some rows."""
+        for start in range(first, end, TILE):
+            rows = slice(start, min(start + TILE, end))
+            greedy_T = self.settings.greedy_R[rows]
+            if not greedy_T.all():
+                self._draw(rows, weights_TP[: len(greedy_T)])
+            for row in start + np.flatnonzero(greedy_T):
+                best = self.logits_RV[row].argmax()
+                self.token_ids_R[row] = best
+                self.broken_R[row] = not np.isfinite(self.logits_RV[row, best])
+
+    def normalise(self, row: int, logits_V: Float32, weights_1P: Float32) -> None:
+        """Fills in `log_total_R` for one row of logits."""
+        largest = exponentials(logits_V[None], np.ones(1, np.float32), weights_1P)
+        self.log_total_R[row] = _log_total(largest, block_sums(weights_1P))[0]
+
+    def _draw(self, rows: slice, weights_TP: Float32) -> None:
+        settings = self.settings
+        largest_T = exponentials(self.logits_RV[rows], settings.scale_R[rows], weights_TP)
+        sums_TB = block_sums(weights_TP)
+        self.log_total_R[rows] = _log_total(largest_T, sums_TB)
+        filtered_T = settings.filtered_R[rows]
+        if filtered_T.any():
+            apply_filters(
+                weights_TP,
+                np.where(filtered_T, settings.top_k_R[rows], 0),
+                np.where(filtered_T, settings.top_p_R[rows], 1.0),
+                np.where(filtered_T, settings.min_p_R[rows], np.float32(0)),
+            )
+            sums_TB = block_sums(weights_TP)
+        self.token_ids_R[rows] = pick(weights_TP, sums_TB, self._uniform_R[rows])
+        self.broken_R[rows] = ~np.isfinite(self.log_total_R[rows])
 
 
 def uniforms(seed_R: UInt64, counter_R: Int64) -> Float64:
@@ -159,34 +195,13 @@ def _mix(x: UInt64) -> UInt64:
     return x ^ (x >> np.uint64(31))
 
 
-def _wanted_logprobs(
-    logits_RV: torch.Tensor, settings: RowSettings, forced: Mapping[int, int], masks: Mapping[int, Int32]
-) -> dict[int, torch.Tensor]:
-    """The model's own log-probabilities, by row. Left out are plain rows: there the weight that is sampled from
-    says it."""
-    if not settings.any_logprobs:
-        return {}
-    return {
-        row: torch.log_softmax(logits_RV[row], -1)
-        for row, count in enumerate(settings.logprobs)
-        if count is not None
-        and (count or not settings.plain_R[row] or row in forced or row in masks or settings.penalties[row])
-    }
+def _log_total(largest_R: Float32, sums_RB: Float64) -> Float64:
+    with np.errstate(invalid="ignore"):
+        return np.log(sums_RB.cumsum(1)[:, -1]) + largest_R.astype(np.float64)
 
 
-def _report_logprobs(
-    sampled: Sampled, settings: RowSettings, wanted: dict[int, torch.Tensor], plain_R: Float64
-) -> None:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sampled.logprobs_R = np.log(plain_R)
-    for row, logprobs_V in wanted.items():
-        sampled.logprobs_R[row] = logprobs_V[int(sampled.token_ids_R[row])].item()
-        if count := settings.logprobs[row]:
-            sampled.top_logprobs[row] = _best(logprobs_V.numpy(), count)
-
-
-def _best(logprobs_V: Float32, count: int) -> TopLogprobs:
+def _best(logits_V: Float32, count: int, log_total: float) -> TopLogprobs:
     """The most likely tokens, falling."""
-    ids = np.argpartition(logprobs_V, -count)[-count:]
-    ids = ids[np.lexsort((ids, -logprobs_V[ids]))]
-    return tuple(zip(ids.tolist(), logprobs_V[ids].tolist(), strict=True))
+    ids = np.argpartition(logits_V, -count)[-count:]
+    ids = ids[np.lexsort((ids, -logits_V[ids]))]
+    return tuple(zip(ids.tolist(), (logits_V[ids] - log_total).tolist(), strict=True))
