@@ -16,7 +16,6 @@ from forethought.cli.chat import chat
 from forethought.cli.doctor import doctor
 from forethought.cli.terminal import Terminal
 from forethought.errors import ForethoughtError
-from forethought.settings import load_settings
 
 DEBUG = "--debug"
 
@@ -58,6 +57,8 @@ def options(
     ] = False,
 ) -> None:
     """Builds the settings (command line beats environment beats TOML file) for the command."""
+    from forethought.settings import load_settings
+
     said = {"model": model, "log_level": log_level}
     settings = load_settings(**{name: value for name, value in said.items() if value is not None})
     logs.configure(settings.log_level, as_json=settings.log_json)

@@ -13,7 +13,6 @@ import typer
 
 from forethought.errors import GrammarError, RequestError
 from forethought.model.conversation import Conversation, Effort, Message, Thinking
-from forethought.settings import Settings
 
 if TYPE_CHECKING:
     from forethought.cli.session import Loaded
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from forethought.reasoning.format import OutputFormat
     from forethought.reasoning.reasoner import SamplingOverrides
     from forethought.reasoning.turn import Turn
+    from forethought.settings import Settings
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
@@ -104,7 +104,7 @@ def ask(
 
 def settings_for(context: typer.Context, model: str | None) -> Settings:
     """The settings of this command line, with the model that the command itself names."""
-    settings = cast(Settings, context.obj)
+    settings = cast("Settings", context.obj)
     return settings if model is None else settings.model_copy(update={"model": model})
 
 

@@ -7,12 +7,14 @@ import resource
 import sys
 from dataclasses import asdict
 from time import perf_counter
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+if TYPE_CHECKING:
+    from forethought.settings import Settings
+
 from forethought.errors import RequestError
-from forethought.settings import Settings
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
@@ -31,7 +33,7 @@ def engine(
     from forethought.cli.table import print_facts, print_table
 
     sizes = _sizes(batch)
-    report = _measure(cast(Settings, context.obj), sizes, prompt_tokens, new_tokens)
+    report = _measure(cast("Settings", context.obj), sizes, prompt_tokens, new_tokens)
     if as_json:
         typer.echo(json.dumps(report, indent=2))
         return

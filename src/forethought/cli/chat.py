@@ -19,10 +19,10 @@ from forethought.cli.ask import (
     ThinkOption,
     settings_for,
 )
-from forethought.settings import Settings
 
 if TYPE_CHECKING:
     from forethought.cli.chat_talk import Talk
+    from forethought.settings import Settings
 
 
 def chat(

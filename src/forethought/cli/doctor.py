@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from forethought.settings import Settings
+if TYPE_CHECKING:
+    from forethought.settings import Settings
+
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": ("✗", "red")}
 
@@ -25,7 +27,7 @@ def doctor(
 
     console = Console(highlight=False, soft_wrap=True)
     checks: list[Check] = []
-    for check in examine(cast(Settings, context.obj)):
+    for check in examine(cast("Settings", context.obj)):
         checks.append(check)
         if not as_json:
             mark, colour = MARKS[check.state]

@@ -10,13 +10,13 @@ import typer
 
 from forethought.cli.table import print_facts, print_table
 from forethought.errors import CheckpointError
-from forethought.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from forethought.model.base import Progress
     from forethought.model.checkpoint import Checkpoint
+    from forethought.settings import Settings
 
 app = typer.Typer(help="Fetch, check, list and describe models.", no_args_is_help=True)
 
@@ -129,7 +129,7 @@ def digest(
 
 
 def _settings(context: typer.Context) -> Settings:
-    return cast(Settings, context.obj)
+    return cast("Settings", context.obj)
 
 
 def _resolve(context: typer.Context, model: str | None) -> Checkpoint:
