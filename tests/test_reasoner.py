@@ -234,6 +234,13 @@ def test_an_option_that_cannot_act_is_refused(checkpoint: Checkpoint, option: di
         requested(checkpoint, **option)
 
 
+def test_tools_that_could_not_act_as_asked_are_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(RequestError, match="forbid calling"):
+        requested(checkpoint, replace(QUESTION, tools=(ADD,)), output_format=Regex("a+"))
+    with pytest.raises(RequestError, match="strict"):
+        requested(checkpoint, replace(QUESTION, tools=(replace(ADD, strict=True),)))
+
+
 def test_a_conversation_that_fills_the_context_is_refused_with_both_numbers(checkpoint: Checkpoint) -> None:
     length = len(requested(checkpoint).prompt_ids)
     with pytest.raises(ContextLengthError, match=rf"{length} tokens.* {length} "):

@@ -112,7 +112,10 @@ class Chat:
         waiting = asyncio.ensure_future(self.session.ready())
         with interrupting(waiting.cancel):
             await asyncio.wait({waiting})
-        return None if waiting.cancelled() else waiting.result()
+        if waiting.cancelled():
+            self.terminal.note("[not asked; the model is still loading]")
+            return None
+        return waiting.result()
 
     async def switch(self, model: str) -> None:
         """Goes on with another model; it loads while the person types."""

@@ -85,7 +85,8 @@ class Reasoner:
             QueueFull: the engine has no room.
             EngineDown: the engine is not running.
         """
-        _check(max_output_tokens, stop, logprobs)
+        _check_options(max_output_tokens, stop, logprobs)
+        _check_tools(conversation, output_format)
         conversation = self._with_effort(conversation, effort, think, max_output_tokens)
         prompt = self.checkpoint.renderer.render(conversation, think=conversation.budget is not None)
         max_tokens = self._room(prompt, max_output_tokens)
@@ -170,13 +171,22 @@ class Reasoner:
         return ThinkingBudget(budget or 0, markers.start_id, markers.end_ids, prompt.thinking_open, reserve)
 
 
-def _check(max_output_tokens: int | None, stop: tuple[str, ...], logprobs: int | None) -> None:
+def _check_options(max_output_tokens: int | None, stop: tuple[str, ...], logprobs: int | None) -> None:
     if max_output_tokens is not None and max_output_tokens < 1:
         raise RequestError(f"max_output_tokens is {max_output_tokens}.", "It must be 1 or more.")
     if "" in stop:
         raise RequestError("A stop string is empty.", "Leave it out.")
     if logprobs is not None and not 0 <= logprobs <= MAX_LOGPROBS:
         raise RequestError(f"logprobs is {logprobs}.", f"It must be between 0 and {MAX_LOGPROBS}.")
+
+
+def _check_tools(conversation: Conversation, output_format: OutputFormat) -> None:
+    """Refuses what would silently not act: a format's grammar forbids every call, and no grammar binds a strict one."""
+    if conversation.tools and not isinstance(output_format, FreeText):
+        raise RequestError("Tools were offered, and an output format that would forbid calling them.", "Leave one out.")
+    strict = next((tool.name for tool in conversation.tools if tool.strict), None)
+    if strict is not None:
+        raise RequestError(f"The tool {strict} is strict, and calls are not bound to schemas.", "Offer it without.")
 
 
 def _spans(prompt: Prompt, images: Mapping[str, torch.Tensor]) -> tuple[EmbeddingSpan, ...]:
