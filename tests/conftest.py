@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -22,6 +23,10 @@ from forethought.model.tokenizer import Tokenizer
 from forethought.model.weights import write_tensors
 from forethought.settings import EngineSettings, Settings, load_settings
 from process_scenario import SpecMaker
+
+# A test says what must hold, not how fast a busy machine shows it.
+settings.register_profile("forethought", deadline=None)
+settings.load_profile("forethought")
 
 
 def tiny_tokenizer() -> Backend:
