@@ -180,6 +180,17 @@ def test_forced_tokens_have_logprobs_and_count_for_penalties() -> None:
         assert (said[-1] == 11) == follows
 
 
+def test_a_stop_token_inside_the_thinking_ends_the_thinking_only() -> None:
+    thought = think(budget=20).token_ids[:20]
+    stop = thought[4]
+    completion = think(budget=20, logprobs=1, limits={"stop_token_ids": (stop,)})
+    first = thought.index(stop)
+    assert completion.token_ids[: first + 2] == (*thought[:first], 11, END)
+    assert [event.forced for event in completion.tokens[: first + 2]] == [False] * first + [True, True]
+    assert all(event.logprob is not None and event.top_logprobs for event in completion.tokens)
+    assert (completion.finished.thinking_closed, completion.finished.thinking_tokens) == ("stop", first)
+
+
 # Sharing
 
 

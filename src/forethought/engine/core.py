@@ -192,7 +192,7 @@ class EngineCore:
         thinking = ((row, sequence.forced_token()) for row, sequence in enumerate(rows) if sequence.thinking)
         forced = {row: token for row, token in thinking if token is not None}
         masks, ended = self._masks(rows, forced)
-        sampled = self._sampler.sample(logits_RV, self._row_settings, emitted_R, forced=forced, masks=masks)
+        sampled = self._sampler.sample(logits_RV, self._row_settings, emitted_R, masks)
         self._metrics.sampling_seconds += perf_counter() - began
         self._emit(rows, sampled, forced, ended, events)
 
@@ -223,21 +223,15 @@ class EngineCore:
         for row in np.flatnonzero(sampled.broken_R).tolist():
             ended.setdefault(row, ("error", "The model's logits are not finite numbers. Check the weights."))
         tokens: list[int] = sampled.token_ids_R.tolist()
-        logprobs: list[float] = [] if sampled.logprobs_R is None else sampled.logprobs_R.tolist()
         for row, sequence in enumerate(rows):
             if row in ended:
                 reason, error = ended[row]
                 self._end(sequence, reason, events, error, discard=error is not None)
                 continue
-            event = TokenEvent(
-                tokens[row],
-                row in forced,
-                None if sequence.request.logprobs is None else logprobs[row],
-                sampled.top_logprobs.get(row, ()),
-            )
-            substitute = None if event.forced else sequence.instead_of(event.token_id)
-            if substitute is not None:
-                event = TokenEvent(substitute, forced=True)
+            given = forced.get(row)
+            if given is None:
+                given = sequence.instead_of(tokens[row])
+            event = _event(sampled, row, tokens[row] if given is None else given, sequence, forced=given is not None)
             events.append((sequence.id, event))
             self._metrics.generated_tokens += 1
             try:
@@ -264,6 +258,13 @@ class EngineCore:
             self._metrics.cancelled += 1
         else:
             self._metrics.finished += 1
+
+
+def _event(sampled: Sampled, row: int, token: int, sequence: Sequence, *, forced: bool) -> TokenEvent:
+    count = sequence.request.logprobs
+    if count is None:
+        return TokenEvent(token, forced)
+    return TokenEvent(token, forced, sampled.logprob(row, token), sampled.top_logprobs(row, count) if count else ())
 
 
 def _row(sequence: Sequence) -> SampledRow:

@@ -94,7 +94,10 @@ class ThinkingBudget:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a request ends. Stop tokens are emitted as the last event; a stop string's tokens are emitted too
-    (whoever turns tokens into text cuts them off)."""
+    (whoever turns tokens into text cuts them off). Stop strings are looked for in the answer, not in the thinking.
+
+    `max_tokens` may exceed what is left of the context: then the answer ends with "context".
+    """
 
     max_tokens: int
     stop_token_ids: tuple[int, ...] = ()

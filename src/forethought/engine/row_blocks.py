@@ -39,6 +39,12 @@ def block_sums(weights_RP: Float32) -> Float64:
     return weights_RP.reshape(len(weights_RP), -1, WIDTH).sum(-1).astype(np.float64)
 
 
+def log_total(largest_R: Float32, sums_RB: Float64) -> Float64:
+    """log(sum(exp(logit))) of rows whose exponentials were taken at scale 1."""
+    with np.errstate(invalid="ignore"):
+        return np.log(sums_RB.cumsum(1)[:, -1]) + largest_R.astype(np.float64)
+
+
 def pick(weights_RP: Float32, sums_RB: Float64, uniform_R: Float64) -> Int64:
     """One column per row with probability proportional to its weight (inverse CDF). A column of weight 0 is never
     picked, unless the row's sum is not a positive finite number."""

@@ -8,7 +8,7 @@ The order is that of transformers and vLLM: penalties, grammar, temperature, min
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,16 @@ from forethought.engine.filters import apply_filters
 from forethought.engine.grammar import allowed_tokens
 from forethought.engine.penalties import PenaltyTable
 from forethought.engine.protocol import Sampling
-from forethought.engine.row_blocks import Float32, Float64, Int64, block_sums, exponentials, pick, zero_weights
+from forethought.engine.row_blocks import (
+    Float32,
+    Float64,
+    Int64,
+    block_sums,
+    exponentials,
+    log_total,
+    pick,
+    zero_weights,
+)
 from forethought.engine.runner import Int32
 
 TILE = 8
@@ -55,19 +64,44 @@ class RowSettings:
         self.seed_R = np.array([row.seed for row in rows], np.uint64)
         self.logprobs = [row.logprobs for row in rows]
         self.penalties = [row.penalties for row in rows]
-        self.any_logprobs = any(count is not None for count in self.logprobs)
-        self.plain_R = ~self.greedy_R & (self.scale_R == 1)
 
 
-@dataclass(slots=True)
 class Sampled:
-    """One token per row. `broken_R` marks rows whose logits are not finite numbers. `logprobs_R` is None when no row
-    asked; `top_logprobs` has the rows that asked for alternatives."""
+    """One token per row, and what the model itself thought of it. Good until the logits are overwritten.
 
-    token_ids_R: Int64
-    broken_R: npt.NDArray[np.bool_]
-    logprobs_R: Float64 | None = None
-    top_logprobs: dict[int, TopLogprobs] = field(default_factory=dict[int, TopLogprobs])
+    `broken_R` marks rows whose logits are not finite numbers.
+    """
+
+    def __init__(self, logits_RV: Float32, own: Mapping[int, Float32], scratch_1P: Float32) -> None:
+        rows = len(logits_RV)
+        self.token_ids_R = np.empty(rows, np.int64)
+        self.broken_R = np.zeros(rows, np.bool_)
+        self._logits_RV = logits_RV
+        self._own = own
+        self._scratch_1P = scratch_1P
+        # The logarithm of the sum of the exponentials of each row's logits, where the draw came across it.
+        self.log_total_R = np.full(rows, np.nan)
+
+    def logprob(self, row: int, token: int) -> float:
+        """The model's log-probability of a token, before temperature, filters, penalties and grammar. For rows whose
+        settings ask for log-probabilities."""
+        return float(self._logits(row)[token] - self._normaliser(row))
+
+    def top_logprobs(self, row: int, count: int) -> TopLogprobs:
+        """The `count` most likely tokens, falling."""
+        logits_V = self._logits(row)
+        ids = np.argpartition(logits_V, -count)[-count:]
+        ids = ids[np.lexsort((ids, -logits_V[ids]))]
+        return tuple(zip(ids.tolist(), (logits_V[ids] - self._normaliser(row)).tolist(), strict=True))
+
+    def _logits(self, row: int) -> Float32:
+        return self._own.get(row, self._logits_RV[row])
+
+    def _normaliser(self, row: int) -> float:
+        if row in self._own or np.isnan(self.log_total_R[row]):
+            largest = exponentials(self._logits(row)[None], np.ones(1, np.float32), self._scratch_1P)
+            return log_total(largest, block_sums(self._scratch_1P))[0]
+        return self.log_total_R[row]
 
 
 class Sampler:
@@ -78,19 +112,12 @@ class Sampler:
         self._helpers = ThreadPoolExecutor(threads - 1, "forethought-sampler") if threads > 1 else None
 
     def sample(
-        self,
-        logits_RV: Float32,
-        settings: RowSettings,
-        emitted_R: Int64,
-        *,
-        forced: Mapping[int, int],
-        masks: Mapping[int, Int32],
+        self, logits_RV: Float32, settings: RowSettings, emitted_R: Int64, masks: Mapping[int, Int32]
     ) -> Sampled:
         """Chooses a token for every row. Writes into `logits_RV`.
 
         Args:
             emitted_R: tokens that each row's request has emitted so far.
-            forced: rows whose token is given.
             masks: grammar masks, by row.
         """
         rows, vocab_size = logits_RV.shape
@@ -101,17 +128,9 @@ class Sampler:
                 table.apply(logits_RV[row])
             if row in masks:
                 np.copyto(logits_RV[row], -np.inf, where=~allowed_tokens(masks[row], vocab_size))
-        draw = _Draw(logits_RV, settings, uniforms(settings.seed_R, emitted_R))
-        self._share_out(draw, rows)
-        for row, token in forced.items():
-            draw.token_ids_R[row] = token
-        sampled = Sampled(draw.token_ids_R, draw.broken_R)
-        if settings.any_logprobs:
-            self._report_logprobs(sampled, draw, own)
-        return sampled
-
-    def _share_out(self, draw: "_Draw", rows: int) -> None:
-        """Every thread takes a run of whole tiles."""
+        sampled = Sampled(logits_RV, own, self._weights[0][:1])
+        draw = _Draw(logits_RV, settings, uniforms(settings.seed_R, emitted_R), sampled)
+        # Every thread takes a run of whole tiles.
         tiles = -(-rows // TILE)
         threads = min(len(self._weights), tiles)
         ends = [*(tiles * thread // threads * TILE for thread in range(1, threads)), rows]
@@ -120,36 +139,21 @@ class Sampler:
         draw.run(*runs[0])
         for helper in helping:
             helper.result()
-
-    def _report_logprobs(self, sampled: Sampled, draw: "_Draw", own: Mapping[int, Float32]) -> None:
-        """From the model's own logits: `own` has those that were changed before the draw."""
-        sampled.logprobs_R = np.zeros(len(sampled.token_ids_R))
-        for row, count in enumerate(draw.settings.logprobs):
-            if count is None:
-                continue
-            logits_V = own.get(row, draw.logits_RV[row])
-            if row in own or not draw.settings.plain_R[row]:
-                draw.normalise(row, logits_V, self._weights[0][:1])
-            sampled.logprobs_R[row] = logits_V[sampled.token_ids_R[row]] - draw.log_total_R[row]
-            if count:
-                sampled.top_logprobs[row] = _best(logits_V, count, draw.log_total_R[row])
+        return sampled
 
 
+@dataclass(frozen=True, slots=True)
 class _Draw:
-    """One batch on its way through the sampler. `log_total_R` is the logarithm of the sum of the exponentials of a
-    row's logits, filled in for rows that are drawn at temperature 1."""
+    """One batch on its way through the sampler."""
 
-    def __init__(self, logits_RV: Float32, settings: RowSettings, uniform_R: Float64) -> None:
-        rows = len(logits_RV)
-        self.logits_RV = logits_RV
-        self.settings = settings
-        self._uniform_R = uniform_R
-        self.token_ids_R = np.empty(rows, np.int64)
-        self.broken_R = np.zeros(rows, np.bool_)
-        self.log_total_R = np.zeros(rows)
+    logits_RV: Float32
+    settings: RowSettings
+    uniform_R: Float64
+    sampled: Sampled
 
     def run(self, first: int, end: int, weights_TP: Float32) -> None:
         """Chooses the tokens of some rows."""
+        sampled = self.sampled
         for start in range(first, end, TILE):
             rows = slice(start, min(start + TILE, end))
             greedy_T = self.settings.greedy_R[rows]
@@ -157,19 +161,16 @@ class _Draw:
                 self._draw(rows, weights_TP[: len(greedy_T)])
             for row in start + np.flatnonzero(greedy_T):
                 best = self.logits_RV[row].argmax()
-                self.token_ids_R[row] = best
-                self.broken_R[row] = not np.isfinite(self.logits_RV[row, best])
-
-    def normalise(self, row: int, logits_V: Float32, weights_1P: Float32) -> None:
-        """Fills in `log_total_R` for one row of logits."""
-        largest = exponentials(logits_V[None], np.ones(1, np.float32), weights_1P)
-        self.log_total_R[row] = _log_total(largest, block_sums(weights_1P))[0]
+                sampled.token_ids_R[row] = best
+                sampled.broken_R[row] = not np.isfinite(self.logits_RV[row, best])
 
     def _draw(self, rows: slice, weights_TP: Float32) -> None:
-        settings = self.settings
+        settings, sampled = self.settings, self.sampled
         largest_T = exponentials(self.logits_RV[rows], settings.scale_R[rows], weights_TP)
         sums_TB = block_sums(weights_TP)
-        self.log_total_R[rows] = _log_total(largest_T, sums_TB)
+        total_T = log_total(largest_T, sums_TB)
+        sampled.broken_R[rows] = ~np.isfinite(total_T)
+        sampled.log_total_R[rows] = np.where(settings.scale_R[rows] == 1, total_T, np.nan)
         filtered_T = settings.filtered_R[rows]
         if filtered_T.any():
             apply_filters(
@@ -179,8 +180,7 @@ class _Draw:
                 np.where(filtered_T, settings.min_p_R[rows], np.float32(0)),
             )
             sums_TB = block_sums(weights_TP)
-        self.token_ids_R[rows] = pick(weights_TP, sums_TB, self._uniform_R[rows])
-        self.broken_R[rows] = ~np.isfinite(self.log_total_R[rows])
+        sampled.token_ids_R[rows] = pick(weights_TP, sums_TB, self.uniform_R[rows])
 
 
 def uniforms(seed_R: UInt64, counter_R: Int64) -> Float64:
@@ -193,15 +193,3 @@ def _mix(x: UInt64) -> UInt64:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-
-
-def _log_total(largest_R: Float32, sums_RB: Float64) -> Float64:
-    with np.errstate(invalid="ignore"):
-        return np.log(sums_RB.cumsum(1)[:, -1]) + largest_R.astype(np.float64)
-
-
-def _best(logits_V: Float32, count: int, log_total: float) -> TopLogprobs:
-    """The most likely tokens, falling."""
-    ids = np.argpartition(logits_V, -count)[-count:]
-    ids = ids[np.lexsort((ids, -logits_V[ids]))]
-    return tuple(zip(ids.tolist(), (logits_V[ids] - log_total).tolist(), strict=True))
