@@ -10,6 +10,7 @@ with its traceback, and the parent starts another.
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import os
 import resource
 import select
@@ -178,6 +179,8 @@ def serve(channel: Channel) -> None:
     settings = start.spec.settings
     # The parent reads these lines from standard error and logs them as its own.
     logs.configure(settings.log_level, as_json=True)
+    # What is made here stays as long as the process: looking through it for garbage would only cost time, now and later.
+    gc.disable()
     try:
         core = start.spec.build()
         for directory in start.updates:
@@ -185,6 +188,8 @@ def serve(channel: Channel) -> None:
     except ForethoughtError as error:
         channel.send(Failed(error))
         return
+    gc.freeze()
+    gc.enable()
     channel.send(Ready(core.digest, core.context_length))
     Worker(channel, core).run()
 
