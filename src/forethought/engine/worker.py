@@ -179,7 +179,7 @@ def serve(channel: Channel) -> None:
     settings = start.spec.settings
     # The parent reads these lines from standard error and logs them as its own.
     logs.configure(settings.log_level, as_json=True)
-    # What is made here stays as long as the process: looking through it for garbage would only cost time, now and later.
+    # What is made here stays as long as the process: looking through it for garbage would only cost time.
     gc.disable()
     try:
         core = start.spec.build()
