@@ -304,7 +304,7 @@ State *forethought_state(Pool *pool, const Model *m, int64_t tokens) {
   int fine = s->residual && s->qkv && s->normed && s->heads_out && s->queries && s->gated && s->piece && s->scratch;
   for (int t = 0; fine && t < pool->threads; t++) {
     ThreadScratch *scratch = s->scratch + t;
-    scratch->panel = zeros((size_t)deepest * PANEL * sizeof(bf16));
+    scratch->panel = zeros((size_t)(deepest > 4 * PANEL ? deepest : 4 * PANEL) * PANEL * sizeof(bf16));
     scratch->queries = zeros(ATTENTION_ROWS * dim * sizeof(bf16));
     scratch->out = zeros(ATTENTION_ROWS * dim * sizeof(float));
     scratch->key = zeros(dim * sizeof(float));

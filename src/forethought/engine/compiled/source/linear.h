@@ -34,15 +34,24 @@ static void finish_block(const Linear *w, const Product *p, long panel, long fir
   }
 }
 
+#define FEW_STEPS 4           /* stay in the first cache */
+#define ALL_STEPS (1L << 40) /* the panel is needed again */
+
 /* Panels [from, to) of the product. `scratch` holds one unpacked panel. */
 static void linear(const Linear *w, const Product *p, long from, long to, bf16 *scratch) {
   _Alignas(64) float c[MAX_ROWS * PANEL];
   for (long panel = from; panel < to; panel++) {
-    const bf16 *values = fetch_panel(w, panel, scratch);
-    for (long row = 0; row < p->rows; row += MAX_ROWS) {
-      int rows = (int)least(MAX_ROWS, p->rows - row);
-      multiply(rows, steps_of(w), p->x + row * p->ldx, p->ldx, values, c, PANEL);
-      finish_block(w, p, panel, row, rows, c);
+    const bf16 *values = w->format == BF16 ? (const bf16 *)(w->data + panel * panel_bytes(w)) : NULL;
+    for (long row = 0, rows; row < p->rows; row += rows) {
+      const bf16 *x = p->x + row * p->ldx;
+      rows = least(values ? MAX_ROWS : ONE_PASS, p->rows - row);
+      if (values) {
+        multiply((int)rows, steps_of(w), x, p->ldx, values, c, PANEL);
+      } else {
+        multiply_packed((int)rows, w, panel, x, p->ldx, scratch, rows == p->rows ? FEW_STEPS : ALL_STEPS, c);
+        values = scratch;
+      }
+      finish_block(w, p, panel, row, (int)rows, c);
     }
   }
 }

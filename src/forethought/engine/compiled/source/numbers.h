@@ -16,7 +16,6 @@ typedef float f16x __attribute__((vector_size(64), aligned(4)));
 typedef int32_t i16x __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t u16x __attribute__((vector_size(64), aligned(4)));
 typedef int8_t b16x __attribute__((vector_size(16), aligned(1)));
-typedef uint8_t ub16x __attribute__((vector_size(16), aligned(1)));
 typedef uint16_t w16x __attribute__((vector_size(32), aligned(2)));
 
 #define LANES 16
@@ -134,14 +133,6 @@ INLINE f16x load16_half(const uint16_t *p) {
 }
 
 /* 16 bytes to 16 integers. (GCC 12 takes the extension's conversion apart into single bytes.) */
-INLINE i16x widen_bytes(const uint8_t *p) {
-#if defined(__AVX512F__)
-  return (i16x)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-#else
-  return __builtin_convertvector(*(const ub16x *)p, i16x);
-#endif
-}
-
 INLINE i16x widen_signed(const int8_t *p) {
 #if defined(__AVX512F__)
   return (i16x)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));

@@ -14,6 +14,7 @@
 
 #if defined(__AMX_BF16__) && defined(__linux__) && !defined(FORETHOUGHT_NO_AMX)
 #define FORETHOUGHT_AMX 1
+#define ONE_PASS 32 /* rows for which MULTIPLY reads a panel once */
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,7 +51,6 @@ static void tiles_release(void) {
   if (rows <= 16) {                                                   \
     for (long s = 0; s < steps; s++) {                                \
       const bf16 *step = load_b;                                      \
-      expect(step, STEP * 2);                                         \
       _tile_loadd(4, a + s * PANEL, lda * 2);                         \
       _tile_loadd(6, step, 64);                                       \
       _tile_dpbf16ps(0, 4, 6);                                        \
@@ -79,6 +79,7 @@ static void tiles_release(void) {
 
 #else /* any other machine: the same product on vectors */
 
+#define ONE_PASS 4
 static int tiles_request(void) { return 0; }
 static void tiles_release(void) {}
 static int tile_rows;
@@ -108,15 +109,20 @@ INLINE void tiles_configure(int rows) { tile_rows = rows; }
 
 #endif
 
+INLINE const bf16 *ahead(const bf16 *step) {
+  expect(step, STEP * 2);
+  return step;
+}
+
 /* c[rows][32] (stride ldc) = a[rows][32 * steps] (stride lda) times a panel that lies in one piece. */
 INLINE void multiply(int rows, long steps, const bf16 *a, long lda, const bf16 *panel, float *c, long ldc) {
   if (tile_rows != rows) tiles_configure(rows);
-  MULTIPLY(panel + s * STEP)
+  MULTIPLY(ahead(panel + s * STEP))
 }
 
 /* The same for a panel whose steps lie at base + offsets[s]. */
 INLINE void multiply_scattered(int rows, long steps, const bf16 *a, long lda, const bf16 *base, const int64_t *offsets,
                                float *c, long ldc) {
   if (tile_rows != rows) tiles_configure(rows);
-  MULTIPLY(base + offsets[s])
+  MULTIPLY(ahead(base + offsets[s]))
 }

@@ -36,6 +36,16 @@ INLINE f16x high_twice(f16x d) {
   return __builtin_shufflevector(d, d, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
 }
 
+/* The lowest half byte of each lane as a number. */
+INLINE f16x half_byte(u16x v) {
+#if defined(__AVX512F__)
+  const __m512 numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return (f16x)_mm512_permutexvar_ps((__m512i)v, numbers);
+#else
+  return __builtin_convertvector((i16x)(v & 15), f16x);
+#endif
+}
+
 INLINE void unpack_int8(const uint8_t *tile, bf16 *out) {
   f16x d = load16_half((const uint16_t *)tile), low = low_twice(d), high = high_twice(d);
   const int8_t *q = (const int8_t *)(tile + 32);
@@ -46,31 +56,50 @@ INLINE void unpack_int8(const uint8_t *tile, bf16 *out) {
   }
 }
 
-/* d * q + m rounded once: d * q is exact in float32, so a fused and an unfused multiply-add agree. */
+/* d * q + m rounded once: d * q is exact in float32, so a fused and an unfused multiply-add agree.
+ *
+ * Eight rows lie in the half bytes of one integer per lane, so that a shift finds the next one. */
 INLINE void unpack_int4(const uint8_t *tile, bf16 *out) {
   f16x d = load16_half((const uint16_t *)tile), m = load16_half((const uint16_t *)(tile + 32));
   f16x d_low = low_twice(d), d_high = high_twice(d), m_low = low_twice(m), m_high = high_twice(m);
-  const uint8_t *q = tile + 64;
-  for (int row = 0; row < 16; row += 2, q += 32) {
-    i16x a = widen_bytes(q), b = widen_bytes(q + 16);
-    store32_bf16(out + row * 32, __builtin_convertvector(a & 15, f16x) * d_low + m_low,
-                 __builtin_convertvector(b & 15, f16x) * d_high + m_high);
-    store32_bf16(out + row * 32 + 32, __builtin_convertvector(a >> 4, f16x) * d_low + m_low,
-                 __builtin_convertvector(b >> 4, f16x) * d_high + m_high);
+  for (int half = 0; half < 2; half++) {
+    u16x low = *(const u16x *)(tile + 64 + half * 128), high = *(const u16x *)(tile + 128 + half * 128);
+    for (int row = 0; row < 8; row++, low >>= 4, high >>= 4)
+      store32_bf16(out + (half * 8 + row) * 32, half_byte(low) * d_low + m_low, half_byte(high) * d_high + m_high);
   }
 }
 
-/* Panel number `panel` in bfloat16: in place, or unpacked into `scratch`. */
-INLINE const bf16 *fetch_panel(const Linear *w, long panel, bf16 *scratch) {
-  const uint8_t *data = w->data + panel * panel_bytes(w);
-  if (w->format == BF16) return (const bf16 *)data;
-  long tiles = steps_of(w) * 2;
+/* One step of a packed panel, in bfloat16. */
+INLINE void unpack_step(const Linear *w, const uint8_t *data, bf16 *out) {
   const long bytes = tile_bytes(w->format);
-  for (long t = 0; t < tiles; t++, data += bytes) {
-    expect(data, bytes);
-    w->format == INT4 ? unpack_int4(data, scratch + t * TILE) : unpack_int8(data, scratch + t * TILE);
-  }
-  return scratch;
+  expect(data, 2 * bytes);
+  for (int t = 0; t < 2; t++)
+    w->format == INT4 ? unpack_int4(data + t * bytes, out + t * TILE) : unpack_int8(data + t * bytes, out + t * TILE);
+}
+
+/* A packed panel, unpacked while it is multiplied: two steps ahead of their use, so that neither waits for the other. */
+typedef struct {
+  const Linear *w;
+  const uint8_t *data;
+  long steps, bytes;
+  bf16 *out;
+  long kept; /* steps that `out` has room for, a power of two; the panel lies there afterwards if it is that small */
+} Stream;
+
+INLINE const bf16 *next_step(const Stream *stream, long s) {
+  const long later = s + 2;
+  if (later < stream->steps)
+    unpack_step(stream->w, stream->data + later * stream->bytes, stream->out + (later & (stream->kept - 1)) * STEP);
+  return stream->out + (s & (stream->kept - 1)) * STEP;
+}
+
+/* c[rows][32] = a[rows][depth] times panel number `panel`, for at most ONE_PASS rows. */
+INLINE void multiply_packed(int rows, const Linear *w, long panel, const bf16 *a, long lda, bf16 *out, long kept, float *c) {
+  const long steps = steps_of(w), ldc = PANEL, bytes = 2 * tile_bytes(w->format);
+  const Stream stream = {w, w->data + panel * panel_bytes(w), steps, bytes, out, kept};
+  for (long s = 0; s < least(2, steps); s++) unpack_step(w, stream.data + s * bytes, out + s * STEP);
+  if (tile_rows != rows) tiles_configure(rows);
+  MULTIPLY(next_step(&stream, s))
 }
 
 /* ---- packing ---- */
@@ -109,6 +138,13 @@ static int to_int4(Column w, uint16_t *scale, uint16_t *minimum, int8_t q[32]) {
   return same(__builtin_convertvector(low, f16x) * d + m, w.low) && same(__builtin_convertvector(high, f16x) * d + m, w.high);
 }
 
+INLINE void put_half_byte(uint8_t *lane, int row, int8_t q) {
+  uint32_t all;
+  memcpy(&all, lane, 4);
+  all = (all & ~(15u << row * 4)) | (uint32_t)q << row * 4;
+  memcpy(lane, &all, 4);
+}
+
 /* 16 columns into a tile: pairs of values along K lie side by side, for one column after the other. */
 static int pack_tile(int format, const Column w[16], uint8_t *tile) {
   uint16_t *scales = (uint16_t *)tile;
@@ -128,14 +164,12 @@ static int pack_tile(int format, const Column w[16], uint8_t *tile) {
   if (!exact) return 0;
   for (int n = 0; n < 16; n++)
     for (int pair = 0; pair < 16; pair++) {
-      uint16_t both, next;
-      memcpy(&both, q[n] + pair * 2, 2);
       if (format != INT4) {
-        memcpy(tile + 32 + pair * 32 + n * 2, &both, 2);
-      } else if (pair % 2 == 0) { /* two rows share a byte */
-        memcpy(&next, q[n] + pair * 2 + 2, 2);
-        both |= (uint16_t)(next << 4);
-        memcpy(tile + 64 + pair * 16 + n * 2, &both, 2);
+        memcpy(tile + 32 + pair * 32 + n * 2, q[n] + pair * 2, 2);
+      } else { /* the lane of column n, k is (n % 8) * 2 + k % 2; its row is a half byte of it */
+        uint8_t *lane = tile + 64 + pair / 8 * 128 + n / 8 * 64 + n % 8 * 8;
+        put_half_byte(lane, pair % 8, q[n][pair * 2]);
+        put_half_byte(lane + 4, pair % 8, q[n][pair * 2 + 1]);
       }
     }
   return 1;
