@@ -9,10 +9,11 @@ Takes about five minutes.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from outcome import write_outcome
+from outcome import Parts, write_outcome
 from prompts import PROMPTS
 
 from forethought.engine.native import NativeEngine
@@ -26,6 +27,14 @@ SMALL_CACHE = 1024
 """Positions: about a fifth of what the requests hold together."""
 SYSTEM = "You are a helpful assistant. Answer briefly, and say so when you do not know. "
 RUNNERS = {"torch float32": ({"dtype": "float32"}, 0.01), "compiled bfloat16": ({"runner": "compiled"}, 0.0)}
+
+WAYS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "alone": (True, {}),
+    "together": (False, {}),
+    "preempted": (False, {"cache_tokens": SMALL_CACHE}),
+    "prefix sharing off": (False, {"prefix_sharing": False}),
+}
+"""How the requests are run: one at a time or not, and with which settings."""
 
 
 def make_requests(checkpoint: Checkpoint) -> list[Request]:
@@ -41,13 +50,11 @@ def make_requests(checkpoint: Checkpoint) -> list[Request]:
     ]
 
 
-def run(
-    checkpoint: Checkpoint, requests: list[Request], *, alone: bool, **engine: Any
-) -> tuple[list[tuple[int, ...]], int]:
+def run(checkpoint: Checkpoint, requests: list[Request], *, alone: bool, **engine: Any) -> tuple[list[list[int]], int]:
     """The tokens of each request, and how many preemptions there were."""
     with NativeEngine(checkpoint, load_settings(engine=engine)) as native:
         groups = [[request] for request in requests] if alone else [requests]
-        tokens = [completion.token_ids for group in groups for completion in native.generate(group)]
+        tokens = [list(completion.token_ids) for group in groups for completion in native.generate(group)]
         return tokens, native.metrics().preemptions
 
 
@@ -58,19 +65,21 @@ def main() -> None:
     settings = load_settings()
     checkpoint = resolve(settings.model, settings)
     requests = make_requests(checkpoint)
+    parts = Parts(options.output, f"{checkpoint.digest()} {REQUESTS} {TOKENS}")
     verdict: dict[str, bool] = {}
     figures: dict[str, Any] = {"requests": REQUESTS, "tokens_each": TOKENS, "different": {}}
     for name, (engine, may_differ) in RUNNERS.items():
-        alone, _ = run(checkpoint, requests, alone=True, **engine)
-        together, _ = run(checkpoint, requests, alone=False, **engine)
-        preempted, preemptions = run(checkpoint, requests, alone=False, cache_tokens=SMALL_CACHE, **engine)
-        unshared, _ = run(checkpoint, requests, alone=False, prefix_sharing=False, **engine)
-        for how, tokens in {"together": together, "preempted": preempted, "prefix sharing off": unshared}.items():
-            different = sum(mine != reference for mine, reference in zip(tokens, alone, strict=True))
+        tokens, preemptions = {}, {}
+        for how, (alone, options_) in WAYS.items():
+            part = partial(run, checkpoint, requests, alone=alone, **engine, **options_)
+            tokens[how], preemptions[how] = parts.get(f"{name}, {how}", part)
+        for how in WAYS:
+            different = sum(mine != reference for mine, reference in zip(tokens[how], tokens["alone"], strict=True))
             figures["different"][f"{name}, {how}"] = different
             verdict[f"{name}: alone and {how} differ in at most {may_differ:.0%}"] = different <= may_differ * REQUESTS
-        figures[f"{name}, preemptions"] = preemptions
-        verdict[f"{name}: there were preemptions"] = preemptions > 0
+        figures[f"{name}, preemptions"] = preemptions["preempted"]
+        verdict[f"{name}: there were preemptions"] = preemptions["preempted"] > 0
+    parts.forget()
     write_outcome(options.output, verdict, figures)
 
 

@@ -10,10 +10,11 @@ tiny models of every architecture, and on the real one, by the test suite.) Take
 
 import argparse
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from outcome import write_outcome
+from outcome import Parts, write_outcome
 from prompts import PROMPTS
 from transformers import AutoModelForCausalLM
 
@@ -84,10 +85,12 @@ def main() -> None:
         completions = engine.generate(requests)
         digest = engine.digest
     model = AutoModelForCausalLM.from_pretrained(checkpoint.directory, dtype=torch.float32).eval()
+    parts = Parts(options.output, f"{digest} {options.tokens}")
     found = [
-        compare(text, ours, *reference(model, prompt, options.tokens))
+        compare(text, ours, *parts.get(text, partial(reference, model, prompt, options.tokens)))
         for text, prompt, ours in zip(PROMPTS, prompts, completions, strict=True)
     ]
+    parts.forget()
     different = [comparison for comparison in found if comparison.differs_at is not None]
     largest = max(comparison.logprob_difference for comparison in found)
     write_outcome(
