@@ -264,6 +264,24 @@ def test_content_keeps_every_character_even_those_that_guard_it() -> None:
     assert tokenizer_of("qwen3").decode(rendered).count(content) == 2
 
 
+def test_an_added_single_character_is_content_like_any_other() -> None:
+    tokens = Backend.from_str(backend("qwen2.5").to_str())
+    tokens.add_tokens([AddedToken("ü", special=False, normalized=False)])
+    items = (say("user", "für"),)
+    ours = TemplateRenderer(
+        Tokenizer(tokens.to_str()), TemplateFiles(FAMILIES["qwen2.5"].source, None, {"eos_token": "<|im_end|>"})
+    ).render(Conversation(items), think=False)
+    assert ours.token_ids == transformers_ids(tokens, "qwen2.5", items)
+
+
+def test_a_special_token_of_one_character_is_refused() -> None:
+    tokens = Backend.from_str(backend("qwen2.5").to_str())
+    tokens.add_special_tokens([AddedToken("ü", normalized=False)])
+    files = TemplateFiles(FAMILIES["qwen2.5"].source, None, {"eos_token": "<|im_end|>"})
+    with pytest.raises(CheckpointError, match="'ü' is one character"):
+        TemplateRenderer(Tokenizer(tokens.to_str()), files)
+
+
 def test_an_output_continues_its_prompt_as_the_history_will_show_it() -> None:
     output = (Thinking("Two cities."), say("assistant", "Let me see."), ROME, OSLO)
     prompt = render("qwen3", (USER,), tools=True, think=True)

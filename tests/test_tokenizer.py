@@ -133,6 +133,16 @@ def test_added_runs_of_white_space_are_vocabulary_and_stay_reachable() -> None:
     assert tokenizer.token_bytes(run) == b"    "
 
 
+def test_an_added_single_character_is_vocabulary_and_stays_reachable() -> None:
+    backend = tiny_tokenizer()
+    backend.add_tokens([AddedToken("ü", special=False, normalized=False)])
+    tokenizer = Tokenizer(backend.to_str())
+    added = backend.token_to_id("ü")
+    assert added not in tokenizer.special_ids
+    assert added in tokenizer.encode("für")
+    assert tokenizer.decode(tokenizer.encode("für")) == "für"
+
+
 def test_truncation_padding_and_added_ends_of_the_file_do_not_act() -> None:
     backend = tiny_tokenizer()
     plain = Tokenizer(backend.to_str()).encode("the user answers")

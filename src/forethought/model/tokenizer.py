@@ -1,9 +1,9 @@
 """The tokenizer: text to ids and back, on top of the `tokenizers` library.
 
 What is ours is the border that the rest of the product leans on. Text never becomes a marker: every added token
-(`<|im_end|>`, `<think>`, whether the file calls it "special" or not) is *reserved*, and `encode` cannot produce a
-reserved id, whatever the text spells. A renderer places markers by id. The way back goes through bytes, so that a
-stream of tokens never shows half a character.
+(`<|im_end|>`, `<think>`, whether the file calls it "special" or not) is *reserved*, unless it is a single character or
+white space that the file does not call special. `encode` cannot produce a reserved id, whatever the text spells. A
+renderer places markers by id. The way back goes through bytes, so that a stream of tokens never shows half a character.
 """
 
 import codecs
@@ -169,7 +169,7 @@ def _encode_text_only(backend: Backend) -> None:
 def _reserve_added_tokens(content: dict[str, Any]) -> dict[str, Any] | None:
     """Marks added tokens that are not "special" (Qwen's `<tool_call>`) as such; None when there are none.
 
-    Runs of white space are vocabulary, not markers, and stay reachable.
+    Runs of white space and single characters are vocabulary, not markers, and stay reachable.
     """
     added = cast(list[dict[str, Any]], content.get("added_tokens") or [])
     if not any(_is_unreserved_marker(token) for token in added):
@@ -179,7 +179,7 @@ def _reserve_added_tokens(content: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_unreserved_marker(token: dict[str, Any]) -> bool:
-    return not token["special"] and bool(str(token["content"]).strip())
+    return not token["special"] and len(str(token["content"]).strip()) > 1
 
 
 def _is_byte_level(decoder: dict[str, Any] | None, origin: str) -> bool:

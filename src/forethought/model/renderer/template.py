@@ -5,7 +5,7 @@ thinking ends inside the thinking: where the template leaves that to the model, 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,7 +31,8 @@ class TemplateRenderer:
     and `tool_calls`, "hermes" or null.
 
     Raises:
-        CheckpointError: a template that does not compile, an option that does not exist, no token that ends an answer.
+        CheckpointError: a template that does not compile, an option that does not exist, no token that ends an answer,
+            a marker of one character.
     """
 
     name = "template"
@@ -40,6 +41,7 @@ class TemplateRenderer:
     def __init__(self, tokenizer: Tokenizer, files: TemplateFiles, declared: Mapping[str, Any] | None = None) -> None:
         self._tokenizer = tokenizer
         self._reserved = tokenizer.special_tokens
+        _check_markers(self._reserved)
         self._format = template_format("\n".join(filter(None, (files.default, files.tool_use))), declared or {})
         markers = frozenset(self._reserved) | frozenset(self._format.markers)
         self._template = ChatTemplate(files.default, markers)
@@ -211,3 +213,13 @@ class TemplateRenderer:
         self._write_marked(writer, thinking.close.rstrip("\n"), thinking.close_marker)
         single = {thinking.open_marker, thinking.close_marker} <= self._reserved.keys()
         return ThinkingMarkers(start_id, writer.ids(), single)
+
+
+def _check_markers(reserved: Iterable[str]) -> None:
+    """A guard stands between the characters of a marker; in one of a single character there is no such place."""
+    for spelling in reserved:
+        if len(spelling) == 1:
+            raise CheckpointError(
+                f"The checkpoint's special token {spelling!r} is one character; content cannot be told from it.",
+                'Mark it "special": false in tokenizer.json if it is vocabulary, or name another renderer.',
+            )
