@@ -12,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forethought.engine.compiled import CompiledRunner, build
+from forethought.engine.compiled import CompiledRunner, build, packing
 from forethought.engine.compiled.library import load
 from forethought.engine.protocol import EmbeddingSpan
+from forethought.engine.runner import BLOCK_SIZE
 from forethought.errors import CheckpointError, EngineError
 from forethought.model.config import DecoderConfig
 from forethought.model.decoder import Decoder
@@ -201,8 +202,50 @@ def test_a_missing_or_misshapen_tensor_is_named(kernels: Path) -> None:
     with pytest.raises(CheckpointError, match=r"layers\.1\.mlp\.down_proj\.weight has shape \(3, 3\)"):
         CompiledRunner(config, tensors, blocks=2, cache_dir=kernels)
     del tensors["model.layers.1.mlp.down_proj.weight"]
-    with pytest.raises(CheckpointError, match="is missing"):
+    with pytest.raises(CheckpointError, match="lack model"):
         CompiledRunner(config, tensors, blocks=2, cache_dir=kernels)
+
+
+def test_the_trainer_may_go_on_changing_the_tensors_that_it_handed_over(
+    make_runner: Callable[..., CompiledRunner],
+) -> None:
+    config = make_config()
+    decoder = make_decoder(config)
+    runner = make_runner(config, decoder)
+    before = runner.forward(make_batch([(s, 5) for s in make_sequences([5])])).clone()
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.mul_(2)
+    assert torch.equal(runner.forward(make_batch([(s, 5) for s in make_sequences([5])])), before)
+
+
+def test_a_block_that_held_nan_serves_the_next_request(make_runner: Callable[..., CompiledRunner]) -> None:
+    config = make_config()
+    decoder = make_decoder(config)
+    (healthy,) = make_sequences([20])
+    expected = make_runner(config, decoder).forward(make_batch([(healthy, 20)])).clone()
+    runner = make_runner(config, decoder)
+    (poisoned,), (again,) = make_sequences([30]), make_sequences([20])
+    batch = make_batch([(poisoned, 30)])
+    batch.spans.append((0, EmbeddingSpan(0, torch.full((30, 48), torch.nan), "sha256:nan")))
+    assert runner.forward(batch).isnan().all()
+    again.table = poisoned.table
+    assert torch.equal(runner.forward(make_batch([(again, 20)])), expected)
+
+
+def test_int8_refuses_weights_that_are_not_finite(make_runner: Callable[..., CompiledRunner]) -> None:
+    config = make_config()
+    decoder = make_decoder(config)
+    with torch.no_grad():
+        decoder.model.embed_tokens.weight[0, 0] = torch.nan
+    with pytest.raises(CheckpointError, match="not finite"):
+        make_runner(config, decoder, quantization="int8")
+
+
+def test_python_and_c_agree_on_the_layout(kernels: Path) -> None:
+    library = load(kernels)
+    assert library.forethought_panel() == packing.PANEL == BLOCK_SIZE
+    assert {name: library.forethought_tile_bytes(code) for name, code in packing.FORMATS.items()} == packing.TILE_BYTES
 
 
 def test_a_step_larger_than_what_was_allocated_is_refused(make_runner: Callable[..., CompiledRunner]) -> None:

@@ -153,13 +153,9 @@ class Decoder(nn.Module):
         Raises:
             CheckpointError: a tensor is missing, left over, or of the wrong shape.
         """
+        given = fitting_tensors(config, tensors, complete=True)
         with torch.device("meta"):
             decoder = cls(config)
-        given = {name: tensor for name, tensor in tensors.items() if not _redundant(name, config)}
-        missing = decoder.state_dict().keys() - given.keys()
-        if missing:
-            raise CheckpointError(f"The weights lack {_some(missing)}.", _MISMATCH_REMEDY)
-        decoder._check_tensors(given)
         # Always a copy: training in place must not reach the caller's tensors or a mapped file.
         copies = {name: tensor.to(device, dtype, copy=True) for name, tensor in given.items()}
         decoder.load_state_dict(copies, assign=True)
@@ -225,23 +221,33 @@ class Decoder(nn.Module):
         Raises:
             CheckpointError: a name is unknown or a shape is wrong; then nothing has changed.
         """
-        given = {name: tensor for name, tensor in tensors.items() if not _redundant(name, self.config)}
-        self._check_tensors(given)
         own = self.state_dict()
-        for name, tensor in given.items():
+        for name, tensor in fitting_tensors(self.config, tensors, complete=False).items():
             own[name].copy_(tensor)
 
-    def _check_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        own = self.state_dict()
-        unknown = tensors.keys() - own.keys()
-        if unknown:
-            raise CheckpointError(f"The weights hold the unknown {_some(unknown)}.", _MISMATCH_REMEDY)
-        for name, tensor in tensors.items():
-            if tensor.shape != own[name].shape:
-                raise CheckpointError(
-                    f"Tensor {name} has shape {tuple(tensor.shape)}; config.json makes it {tuple(own[name].shape)}.",
-                    _MISMATCH_REMEDY,
-                )
+
+def fitting_tensors(
+    config: DecoderConfig, tensors: Mapping[str, torch.Tensor], *, complete: bool
+) -> dict[str, torch.Tensor]:
+    """The tensors of a decoder among those given: without what some checkpoints carry needlessly.
+
+    Raises:
+        CheckpointError: a name is unknown, a shape is wrong or, if they must be `complete`, one is missing.
+    """
+    with torch.device("meta"):
+        own = Decoder(config).state_dict()
+    given = {name: tensor for name, tensor in tensors.items() if not _redundant(name, config)}
+    if complete and (missing := own.keys() - given.keys()):
+        raise CheckpointError(f"The weights lack {_some(missing)}.", _MISMATCH_REMEDY)
+    if unknown := given.keys() - own.keys():
+        raise CheckpointError(f"The weights hold the unknown {_some(unknown)}.", _MISMATCH_REMEDY)
+    for name, tensor in given.items():
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(
+                f"Tensor {name} has shape {tuple(tensor.shape)}; config.json makes it {tuple(own[name].shape)}.",
+                _MISMATCH_REMEDY,
+            )
+    return given
 
 
 def _redundant(name: str, config: DecoderConfig) -> bool:

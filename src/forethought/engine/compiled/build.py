@@ -1,6 +1,6 @@
 """Compiles the kernels for this very machine, once, into the cache.
 
-A C compiler is looked for as `$CC`, `cc`, `gcc`, `clang`, then in the `ziglang` wheel (`pip install
+A C compiler is looked for as `$CC`, else `cc`, `gcc`, `clang`, else in the `ziglang` wheel (`pip install
 forethought[compiler]`). The library is named after the hash of the sources, the compiler, the flags and the processor,
 so it is rebuilt exactly when one of them changes. Without a compiler the engine runs on the torch runner.
 """
@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from pathlib import Path
 from forethought.errors import EngineError
 
 SOURCE = Path(__file__).parent / "source"
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-pthread")
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing")
+FLAGS += ("-shared", "-fPIC", "-pthread")
 COMPILE_SECONDS = 120
 
 
@@ -34,16 +36,24 @@ class Compiler:
 
 @functools.cache
 def find_compiler() -> Compiler | None:
-    """The first C compiler that answers; None when there is none."""
-    candidates: list[tuple[str, ...]] = [
-        (name,) for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and shutil.which(name)
-    ]
-    if importlib.util.find_spec("ziglang"):
-        candidates.append((sys.executable, "-m", "ziglang", "cc"))
+    """The first C compiler that answers: what `$CC` names, if it is set, and nothing else; None when there is none.
+
+    Raises:
+        EngineError: `$CC` names a compiler that is not there.
+    """
+    named = shlex.split(os.environ.get("CC", ""))
+    if named and not shutil.which(named[0]):
+        raise EngineError(f"CC names {named[0]}, which is not there.", "Mend or unset CC.")
+    candidates = [named] if named else [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
+    if not named and importlib.util.find_spec("ziglang"):
+        candidates.append([sys.executable, "-P", "-m", "ziglang", "cc"])
     for command in candidates:
-        answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
-        if answer.returncode == 0:
-            return Compiler(command, answer.stdout.splitlines()[0])
+        try:
+            answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if answer.returncode == 0 and answer.stdout:
+            return Compiler(tuple(command), answer.stdout.splitlines()[0])
     return None
 
 

@@ -2,13 +2,12 @@
 
 import ctypes
 import functools
+import os
 import weakref
+from collections.abc import Callable
 from ctypes import POINTER, Structure, c_float, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from forethought.engine.compiled.build import build
 from forethought.errors import EngineError
@@ -21,7 +20,6 @@ class Linear(Structure):
         ("columns", c_int32),
         ("depth", c_int32),
         ("format", c_int32),
-        ("reserved", c_int32),
         ("data", c_void_p),
         ("bias", c_void_p),
     )
@@ -55,7 +53,6 @@ class Model(Structure):
         ("vocabulary", c_int32),
         ("window", c_int32),
         ("rms_epsilon", c_float),
-        ("max_positions", c_int32),
         ("embedding", c_void_p),
         ("cosine", c_void_p),
         ("sine", c_void_p),
@@ -78,7 +75,6 @@ class Batch(Structure):
         ("token_ids", c_void_p),
         ("positions", c_void_p),
         ("starts", c_void_p),
-        ("lengths", c_void_p),
         ("tables", c_void_p),
         ("wanted", c_void_p),
         ("embeddings", c_void_p),
@@ -93,6 +89,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "forethought_room_free": (None, [c_void_p, c_int64]),
     "forethought_tiles": (c_int, []),
     "forethought_uses_amx": (c_int, []),
+    "forethought_panel": (c_int, []),
+    "forethought_tile_bytes": (c_int64, [c_int]),
     "forethought_pack": (c_int, [c_void_p, POINTER(Linear), c_void_p, c_void_p]),
     "forethought_state": (c_void_p, [c_void_p, POINTER(Model), c_int64]),
     "forethought_state_free": (None, [c_void_p]),
@@ -112,13 +110,31 @@ def load(cache_dir: Path, defines: tuple[str, ...] = ()) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise EngineError(f"The compiled kernels do not load: {error}.", f"Delete {path} and try again.") from None
+        raise EngineError(
+            f"The compiled kernels do not load: {error}.",
+            f"Delete {path}, or set cache_dir to a file system that allows execution.",
+        ) from None
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     if library.forethought_tiles() != 0:
         return load(cache_dir, (*defines, "FORETHOUGHT_NO_AMX"))
     return library
+
+
+def release(owner: object, free: Callable[..., None], *arguments: int) -> None:
+    """Frees something of the library's with its owner, in the process that made it.
+
+    Not at the end of the program, when a thread may still compute (the system takes the memory back), and not in a
+    forked child, which has the memory but not the threads.
+    """
+    pid = os.getpid()
+
+    def free_here() -> None:
+        if os.getpid() == pid:
+            free(*arguments)
+
+    weakref.finalize(owner, free_here).atexit = False
 
 
 class Room:
@@ -130,8 +146,4 @@ class Room:
             raise EngineError(f"There is no room for {size / 2**20:.0f} MiB.", "Lower the engine's cache_tokens.")
         self.address: int = address
         self.size = size
-        self._finalizer = weakref.finalize(self, library.forethought_room_free, address, size)
-
-    def bytes(self) -> npt.NDArray[np.uint8]:
-        """The memory as an array; valid while the room lives."""
-        return np.ctypeslib.as_array((ctypes.c_uint8 * self.size).from_address(self.address))
+        release(self, library.forethought_room_free, address, size)

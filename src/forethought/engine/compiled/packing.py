@@ -61,14 +61,16 @@ class Packer:
             room = previous.room if previous and again else Room(self.library, size)
             if self._pack(name, table, columns, depth, room.address):
                 return Packed(name, columns, depth, room)
-        raise AssertionError("bfloat16 holds any weights")
+        raise CheckpointError(
+            "Weights that are not finite numbers cannot be rounded to int8.", "Use quantization none."
+        )
 
     def _size(self, name: str, columns: int, depth: int) -> int:
         panels, steps = -(-columns // PANEL), -(-depth // PANEL)
         return panels * steps * 2 * TILE_BYTES[name]
 
     def _pack(self, name: str, table: "ctypes.Array[ctypes.c_void_p]", columns: int, depth: int, target: int) -> bool:
-        linear = Linear(columns, depth, FORMATS[name], 0, None, None)
+        linear = Linear(columns, depth, FORMATS[name], None, None)
         return bool(self.library.forethought_pack(self.pool, ctypes.byref(linear), table, target))
 
 
@@ -84,4 +86,4 @@ class Packed:
     def linear(self, bias: torch.Tensor | None = None) -> Linear:
         """What the kernels are given. The caller keeps `bias` (float32) alive."""
         code = FORMATS["int8"] if self.format == "int8_rounded" else FORMATS[self.format]
-        return Linear(self.columns, self.depth, code, 0, self.room.address, None if bias is None else address(bias))
+        return Linear(self.columns, self.depth, code, self.room.address, None if bias is None else address(bias))

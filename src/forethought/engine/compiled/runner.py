@@ -6,18 +6,18 @@ chunked, or on whether its prefix came from the cache; they are equal bit for bi
 """
 
 import ctypes
-import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from forethought.engine.compiled.library import Batch, Layer, Linear, Model, Room, load
+from forethought.engine.compiled.library import Batch, Layer, Linear, Model, Room, load, release
 from forethought.engine.compiled.packing import Packed, Packer, address
 from forethought.engine.runner import BLOCK_SIZE, StepBatch
-from forethought.errors import CheckpointError, EngineError
+from forethought.errors import EngineError
 from forethought.model.config import DecoderConfig
+from forethought.model.decoder import fitting_tensors
 from forethought.model.rope import rope_tables
 from forethought.settings import Quantization
 
@@ -40,7 +40,7 @@ class CompiledRunner:
 
     Raises:
         EngineError: the kernels cannot be built, or memory is short.
-        CheckpointError: a tensor is missing or has another shape.
+        CheckpointError: a tensor is missing, unknown or of the wrong shape.
     """
 
     def __init__(
@@ -59,8 +59,11 @@ class CompiledRunner:
     ) -> None:
         self._config = config
         self._library = load(cache_dir, defines)
-        self._tensors = dict(tensors)
+        self._tensors = fitting_tensors(config, tensors, complete=True)
         self._pool = self._library.forethought_pool(threads)
+        if not self._pool:
+            raise EngineError("The engine's threads cannot be started.", "Lower the engine's threads.")
+        release(self, self._library.forethought_pool_free, self._pool)
         self._packer = Packer(self._library, self._pool, quantization)
         self._packed: dict[str, Packed] = {}
         self._kept: dict[str, torch.Tensor] = {}
@@ -80,7 +83,6 @@ class CompiledRunner:
             vocabulary=config.vocab_size,
             window=config.sliding_window or 0,
             rms_epsilon=config.rms_eps,
-            max_positions=cos.shape[0],
             cosine=address(self._rope[0]),
             sine=address(self._rope[1]),
             layer=self._layers,
@@ -93,7 +95,7 @@ class CompiledRunner:
         if not self._state:
             raise EngineError("There is no room for the engine's buffers.", "Lower the engine's max_step_tokens.")
         self._logits_RV = torch.empty(max_sequences, config.vocab_size)
-        self._finalizer = weakref.finalize(self, _free, self._library, self._state, self._pool)
+        release(self, self._library.forethought_state_free, self._state)
 
     @property
     def blocks(self) -> int:
@@ -128,7 +130,7 @@ class CompiledRunner:
                 f"A step of {len(batch.token_ids_N)} tokens and {rows} logit rows exceeds what was allocated.",
                 "Raise the engine's max_step_tokens and max_running.",
             )
-        pieces = [(row, span.embeddings_TD.float().contiguous()) for row, span in batch.spans]
+        pieces = [(row, span.embeddings_TD.detach().to("cpu", torch.float32).contiguous()) for row, span in batch.spans]
         given = _given_rows(pieces, len(batch.token_ids_N), self._config.hidden_size)
         step = Batch(
             tokens=len(batch.token_ids_N),
@@ -138,7 +140,6 @@ class CompiledRunner:
             token_ids=_data(batch.token_ids_N),
             positions=_data(batch.positions_N),
             starts=_data(batch.starts_S),
-            lengths=_data(batch.lengths_S),
             tables=_data(batch.tables_SB),
             wanted=_data(batch.logit_rows_R),
             embeddings=None if given is None else given.ctypes.data,
@@ -153,13 +154,16 @@ class CompiledRunner:
         self._library.forethought_copy_block(ctypes.byref(self._model), source, target)
 
     def update_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Replaces tensors by their Hugging Face names and packs again what they are part of."""
-        unknown = tensors.keys() - self._tensors.keys()
-        if unknown:
-            raise CheckpointError(f"The decoder has no tensor {min(unknown)!r}.", "Give tensors of this checkpoint.")
-        self._tensors.update(tensors)
-        touched = {int(name.split(".")[2]) for name in tensors if name.startswith("model.layers.")}
-        self._load(touched, outer=any(not name.startswith("model.layers.") for name in tensors))
+        """Replaces tensors by their Hugging Face names and packs again what they are part of. They are kept by
+        reference until they are replaced.
+
+        Raises:
+            CheckpointError: a name is unknown or a shape is wrong; then nothing has changed.
+        """
+        given = fitting_tensors(self._config, tensors, complete=False)
+        self._tensors.update(given)
+        touched = {int(name.split(".")[2]) for name in given if name.startswith("model.layers.")}
+        self._load(touched, outer=any(not name.startswith("model.layers.") for name in given))
 
     def _load(self, layers: Iterable[int], outer: bool) -> None:
         for index in layers:
@@ -167,40 +171,35 @@ class CompiledRunner:
         if not outer:
             return
         config, model = self._config, self._model
-        model.final_norm = self._vector("model.norm.weight", config.hidden_size)
-        table = self._matrix("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
-        self._kept["embedding"] = table.to(torch.bfloat16).contiguous()
+        model.final_norm = self._vector("model.norm.weight")
+        table = self._tensor("model.embed_tokens.weight")
+        self._kept["embedding"] = table.to(torch.bfloat16, copy=True)
         model.embedding = address(self._kept["embedding"])
-        if not config.tied:
-            table = self._matrix("lm_head.weight", config.vocab_size, config.hidden_size)
-        model.head = self._product("head", [table], config.hidden_size)
+        head = table if config.tied else self._tensor("lm_head.weight")
+        model.head = self._product("head", [head])
 
     def _load_layer(self, index: int) -> Layer:
         config, prefix = self._config, f"model.layers.{index}."
-        hidden, inner, dim = config.hidden_size, config.intermediate_size, config.head_dim
         attention, mlp = prefix + "self_attn.", prefix + "mlp."
-        sizes = {"q": config.heads * dim, "k": config.kv_heads * dim, "v": config.kv_heads * dim}
-        qkv = [self._matrix(f"{attention}{name}_proj.weight", size, hidden) for name, size in sizes.items()]
-        qkv_bias = self._bias([f"{attention}{name}_proj.bias" for name in sizes]) if config.qkv_bias else None
+        qkv_bias = self._bias([f"{attention}{name}_proj.bias" for name in "qkv"]) if config.qkv_bias else None
         output_bias = self._bias([attention + "o_proj.bias"]) if config.o_bias else None
-        norms = [self._vector(f"{attention}{name}_norm.weight", dim) if config.qk_norm else None for name in "qk"]
-        gate = self._matrix(mlp + "gate_proj.weight", inner, hidden)
-        up = self._matrix(mlp + "up_proj.weight", inner, hidden)
-        output = self._matrix(attention + "o_proj.weight", hidden, sizes["q"])
-        down = self._matrix(mlp + "down_proj.weight", hidden, inner)
+        norms = [self._vector(f"{attention}{name}_norm.weight") if config.qk_norm else None for name in "qk"]
+        qkv = [self._tensor(f"{attention}{name}_proj.weight") for name in "qkv"]
+        gate, up = self._tensor(mlp + "gate_proj.weight"), self._tensor(mlp + "up_proj.weight")
         return Layer(
-            attention_norm=self._vector(prefix + "input_layernorm.weight", hidden),
-            mlp_norm=self._vector(prefix + "post_attention_layernorm.weight", hidden),
+            attention_norm=self._vector(prefix + "input_layernorm.weight"),
+            mlp_norm=self._vector(prefix + "post_attention_layernorm.weight"),
             query_norm=norms[0],
             key_norm=norms[1],
-            qkv=self._product(prefix + "qkv", qkv, hidden, qkv_bias),
-            output=self._product(prefix + "output", [output], sizes["q"], output_bias),
+            qkv=self._product(prefix + "qkv", qkv, qkv_bias),
+            output=self._product(prefix + "output", [self._tensor(attention + "o_proj.weight")], output_bias),
             gate_up=self._gated(prefix + "gate_up", gate, up),
-            down=self._product(prefix + "down", [down], inner),
+            down=self._product(prefix + "down", [self._tensor(mlp + "down_proj.weight")]),
         )
 
-    def _product(self, name: str, matrices: list[torch.Tensor], depth: int, bias: torch.Tensor | None = None) -> Linear:
-        return self._pack(name, [row for matrix in matrices for row in _rows(matrix)], depth, bias)
+    def _product(self, name: str, matrices: list[torch.Tensor], bias: torch.Tensor | None = None) -> Linear:
+        rows = [row for matrix in matrices for row in _rows(matrix)]
+        return self._pack(name, rows, matrices[0].shape[1], bias)
 
     def _gated(self, name: str, gate: torch.Tensor, up: torch.Tensor) -> Linear:
         padding = [0] * (-len(gate) % _GATE)
@@ -214,29 +213,16 @@ class CompiledRunner:
         self._packed[name] = packed
         return packed.linear(bias)
 
-    def _matrix(self, name: str, rows: int, columns: int) -> torch.Tensor:
-        return self._tensor(name, (rows, columns))
-
-    def _vector(self, name: str, size: int) -> int:
-        self._kept[name] = self._tensor(name, (size,))
+    def _vector(self, name: str) -> int:
+        self._kept[name] = self._tensor(name).clone()  # a trainer goes on changing its own
         return address(self._kept[name])
 
     def _bias(self, names: list[str]) -> torch.Tensor:
-        joined = torch.cat([self._tensors[name].float() for name in names])
-        self._kept[names[0]] = joined
-        return joined
+        self._kept[names[0]] = torch.cat([self._tensor(name) for name in names])
+        return self._kept[names[0]]
 
-    def _tensor(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-        tensor = self._tensors.get(name)
-        if tensor is None or tensor.shape != shape:
-            found = "is missing" if tensor is None else f"has shape {tuple(tensor.shape)}, not {shape}"
-            raise CheckpointError(f"The tensor {name} {found}.", "The weights do not belong to this config.json.")
-        return tensor.detach().to("cpu", torch.float32).contiguous()
-
-
-def _free(library: ctypes.CDLL, state: int, pool: int) -> None:
-    library.forethought_state_free(state)
-    library.forethought_pool_free(pool)
+    def _tensor(self, name: str) -> torch.Tensor:
+        return self._tensors[name].detach().to("cpu", torch.float32).contiguous()
 
 
 def _rows(matrix_NK: torch.Tensor) -> list[int]:

@@ -16,8 +16,7 @@
 #define SCORES (CHUNK + PANEL) /* of a row, padded so that rows do not fall into the same cache sets */
 
 typedef struct {
-  int heads, kv_heads, head_dim; /* head_dim is a multiple of 32, padded with zeros if need be */
-  int window;                    /* 0: all positions */
+  int kv_heads, head_dim; /* head_dim is a multiple of 32, padded with zeros if need be */
   float scale;
   bf16 *cache; /* this layer's blocks: [block][kv head][keys 32 x head_dim, values 32 x head_dim] */
 } Attention;

@@ -14,7 +14,6 @@ typedef struct {
 typedef struct {
   int32_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocabulary, window;
   float rms_epsilon;
-  int32_t max_positions;
   const bf16 *embedding; /* [vocabulary][hidden] */
   const float *cosine, *sine; /* [max_positions][head_dim / 2] */
   const float *final_norm;
@@ -27,7 +26,7 @@ typedef struct {
 typedef struct {
   int32_t tokens, sequences, table_width, logit_rows;
   const int32_t *token_ids, *positions; /* [tokens] */
-  const int32_t *starts, *lengths;      /* [sequences + 1], [sequences] */
+  const int32_t *starts;                /* [sequences + 1] */
   const int32_t *tables;                /* [sequences][table_width] */
   const int32_t *wanted;                /* [logit_rows] */
   const float *const *embeddings;       /* [tokens]: a given embedding or NULL; or NULL for none */
@@ -70,6 +69,8 @@ static void *room(size_t bytes) {
 void *forethought_room(int64_t bytes) { return room((size_t)bytes); }
 void forethought_room_free(void *p, int64_t bytes) { munmap(p, (size_t)bytes); }
 int forethought_tiles(void) { return tiles_request(); }
+int64_t forethought_tile_bytes(int format) { return tile_bytes(format); }
+int forethought_panel(void) { return PANEL; }
 int forethought_uses_amx(void) {
 #ifdef FORETHOUGHT_AMX
   return 1;
@@ -233,7 +234,7 @@ static void layer_step(Member *me, Task *task, int index) {
   const Model *m = s->model;
   const Layer *layer = task->layer = m->layer + index;
   const long n = s->batch->tokens, block = 2L * PANEL * s->padded_dim * m->kv_heads;
-  task->attention = (Attention){m->heads, m->kv_heads, s->padded_dim, m->window, 1.0f / sqrtf((float)m->head_dim),
+  task->attention = (Attention){m->kv_heads, s->padded_dim, 1.0f / sqrtf((float)m->head_dim),
                                 m->cache + (int64_t)index * m->blocks * block};
 
   norm_phase(me, task, layer->attention_norm, NULL, n);
@@ -315,6 +316,15 @@ State *forethought_state(Pool *pool, const Model *m, int64_t tokens) {
   return NULL;
 }
 
+/* Zeroes a block's values before its first position is written: 0 times what another request left is NaN if that was
+ * NaN. (Keys need no such care: what they give is masked, not multiplied.) */
+static void clear_values(const Model *m, int64_t block) {
+  const long panel = PANEL * round_up(m->head_dim, PANEL), size = 2 * panel * m->kv_heads;
+  for (int layer = 0; layer < m->layers; layer++)
+    for (int head = 0; head < m->kv_heads; head++)
+      memset(m->cache + (layer * m->blocks + block) * size + (2 * head + 1) * panel, 0, (size_t)panel * sizeof(bf16));
+}
+
 /* 0 when done, 1 when the batch is larger than the state has room for. */
 int forethought_forward(State *s, const Batch *batch) {
   const int group = s->model->heads / s->model->kv_heads;
@@ -323,8 +333,14 @@ int forethought_forward(State *s, const Batch *batch) {
   s->pieces = 0;
   for (int q = 0; q < batch->sequences; q++)
     for (int h = 0; h < s->model->kv_heads; h++)
-      for (int row = 0; row < (batch->starts[q + 1] - batch->starts[q]) * group; row += ATTENTION_ROWS)
+      for (int row = 0; row < (batch->starts[q + 1] - batch->starts[q]) * group; row += ATTENTION_ROWS) {
+        if (s->pieces == s->piece_capacity) return 1;
         s->piece[s->pieces++] = (Piece){q, h, row};
+      }
+  for (int q = 0; q < batch->sequences; q++)
+    for (int r = batch->starts[q]; r < batch->starts[q + 1]; r++)
+      if (batch->positions[r] % PANEL == 0)
+        clear_values(s->model, batch->tables[(long)q * batch->table_width + batch->positions[r] / PANEL]);
   run(s->pool, step_job, s);
   return 0;
 }

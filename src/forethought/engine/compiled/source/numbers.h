@@ -92,7 +92,7 @@ INLINE w16x round16(f16x v) {
 #if defined(__AVX512BF16__)
   return (w16x)_mm512_cvtneps_pbh((__m512)v);
 #else
-  u16x u = (u16x)v;
+  u16x u = (u16x)select16(v == v, v, splat(NAN));
   return __builtin_convertvector((u + 0x7fff + ((u >> 16) & 1)) >> 16, w16x);
 #endif
 }

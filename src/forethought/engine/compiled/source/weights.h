@@ -19,7 +19,6 @@ enum { BF16 = 0, INT8 = 1, INT4 = 2, INT8_ROUNDED = 3 };
 typedef struct {
   int32_t columns, depth; /* outputs and inputs, as the layer sees them */
   int32_t format;
-  int32_t reserved;
   const uint8_t *data;
   const float *bias; /* [columns] or NULL */
 } Linear;
@@ -90,6 +89,7 @@ INLINE const bf16 *next_step(const Stream *stream, long s) {
   const long later = s + 2;
   if (later < stream->steps)
     unpack_step(stream->w, stream->data + later * stream->bytes, stream->out + (later & (stream->kept - 1)) * STEP);
+  stored();
   return stream->out + (s & (stream->kept - 1)) * STEP;
 }
 
@@ -98,7 +98,7 @@ INLINE void multiply_packed(int rows, const Linear *w, long panel, const bf16 *a
   const long steps = steps_of(w), ldc = PANEL, bytes = 2 * tile_bytes(w->format);
   const Stream stream = {w, w->data + panel * panel_bytes(w), steps, bytes, out, kept};
   for (long s = 0; s < least(2, steps); s++) unpack_step(w, stream.data + s * bytes, out + s * STEP);
-  if (tile_rows != rows) tiles_configure(rows);
+  tiles_expect(rows);
   MULTIPLY(next_step(&stream, s))
 }
 
@@ -123,7 +123,7 @@ static int to_int8(Column w, int rounded, uint16_t *scale, int8_t q[32]) {
   i16x low = nearest(clamp16(w.low * inverse, 127)), high = nearest(clamp16(w.high * inverse, 127));
   narrow16(q, low);
   narrow16(q + 16, high);
-  if (rounded) return 1;
+  if (rounded) return same(w.low - w.low, splat(0)) && same(w.high - w.high, splat(0)); /* finite */
   return same(__builtin_convertvector(low, f16x) * d, w.low) && same(__builtin_convertvector(high, f16x) * d, w.high);
 }
 
