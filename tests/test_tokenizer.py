@@ -124,6 +124,17 @@ def test_added_tokens_that_are_not_called_special_are_reserved_all_the_same() ->
     assert entry["special"]
 
 
+def test_nothing_but_the_mark_of_reserved_tokens_differs_from_the_file() -> None:
+    backend = tiny_tokenizer()
+    backend.add_tokens([AddedToken("<tool_call>", special=False, normalized=False)])
+    # What another version of the library leaves out, or writes besides, stays as it is in the file.
+    content = json.loads(backend.to_str())
+    content["model"].pop("ignore_merges")
+    tokenizer = Tokenizer(json.dumps(content))
+    content["added_tokens"][-1]["special"] = True
+    assert json.loads(tokenizer.json) == content
+
+
 def test_added_runs_of_white_space_are_vocabulary_and_stay_reachable() -> None:
     backend = tiny_tokenizer()
     backend.add_tokens([AddedToken("    ", special=False, normalized=False)])

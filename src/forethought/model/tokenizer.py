@@ -35,11 +35,12 @@ class Tokenizer:
         try:
             content = cast(dict[str, Any], json.loads(source))
             reserved = _reserve_added_tokens(content)
-            self._backend = Backend.from_str(source if reserved is None else json.dumps(reserved, ensure_ascii=False))
+            # Not the library's own text, which changes with its version, and the digest with it.
+            self.json = source if reserved is None else json.dumps(reserved, ensure_ascii=False)
+            """The tokenizer.json text that this tokenizer really is, with every reserved token marked special."""
+            self._backend = Backend.from_str(self.json)
         except Exception as error:  # noqa: BLE001 - `tokenizers` raises bare Exceptions for whatever is wrong in a file
             raise CheckpointError(f"{origin} cannot be read: {error}.", "Fetch the checkpoint again.") from None
-        self.json = source if reserved is None else self._backend.to_str()
-        """The tokenizer.json text that this tokenizer really is, with every reserved token marked special."""
         _encode_text_only(self._backend)
         self._byte_level = _is_byte_level(content.get("decoder"), origin)
         added = self._backend.get_added_tokens_decoder()
