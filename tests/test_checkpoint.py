@@ -21,6 +21,7 @@ from forethought.model.layout import (
     GENERATION,
     MANIFEST,
     TOKENIZER,
+    TOKENIZER_CONFIG,
     read_object,
     write_object,
 )
@@ -138,6 +139,41 @@ def test_an_adapter_may_declare_its_own(tiny: Checkpoint, tmp_path: Path) -> Non
     assert adapted.generation.temperature == 0.6
     merged = adapted.save(tmp_path / "merged")
     assert (merged.capabilities, merged.generation) == (adapted.capabilities, adapted.generation)
+
+
+TEMPLATE = {"name": "template", "version": 1}
+
+
+@pytest.fixture
+def speaking(directory: Path) -> Checkpoint:
+    """A base that speaks through its own chat template."""
+    change_manifest(directory, renderer=TEMPLATE)
+    (directory / CHAT_TEMPLATE).write_text(CHATML)
+    write_object(directory / TOKENIZER_CONFIG, {"eos_token": "<|im_end|>"})
+    return Checkpoint.open(directory)
+
+
+@pytest.mark.parametrize("declared", [None, TEMPLATE], ids=["undeclared", "declared"])
+@pytest.mark.parametrize("file", [CHAT_TEMPLATE, TOKENIZER_CONFIG, None])
+def test_what_is_saved_renders_as_the_base_with_the_adapter_did(
+    speaking: Checkpoint, tmp_path: Path, declared: dict[str, Any] | None, file: str | None
+) -> None:
+    adapter = speaking.save_adapter(tmp_path / "adapter", *some_adapter(speaking)).adapter
+    assert adapter is not None
+    if declared:
+        change_manifest(adapter, renderer=declared)
+    own = "{{ bos_token }}" + CHATML
+    if file is not None:
+        chosen = {"chat_template": own} if file == TOKENIZER_CONFIG else {}
+        write_object(adapter / TOKENIZER_CONFIG, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"} | chosen)
+    if file == CHAT_TEMPLATE:
+        (adapter / CHAT_TEMPLATE).write_text(own)
+    adapted = Checkpoint.open(speaking.directory, adapter)
+    used = own if declared and file else CHATML
+    assert adapted.renderer.options["templates"]["default"] == used
+    again = adapted.save_adapter(tmp_path / "again", *some_adapter(speaking))
+    for saved in (adapted.save(tmp_path / "saved"), again):
+        assert (saved.renderer.name, saved.renderer.options) == ("template", adapted.renderer.options)
 
 
 def test_an_adapter_refuses_another_base(tiny: Checkpoint, directory: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from forethought.model.digest import DigestParts, LoadOptions, checkpoint_digest
 from forethought.model.generation import GenerationDefaults
 from forethought.model.layout import (
     CONFIG,
+    FORMAT_FILES,
     GENERATION,
     MANIFEST,
     TOKENIZER,
@@ -34,6 +35,7 @@ from forethought.model.layout import (
 from forethought.model.manifest import Capabilities, Manifest, read_manifest, write_manifest
 from forethought.model.renderer import load_renderer
 from forethought.model.renderer.protocol import Renderer
+from forethought.model.renderer.template_files import has_template
 from forethought.model.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Checkpoint:
         """Opens a Hugging Face directory, with the PEFT adapter in another one on top of it.
 
         What the adapter's own `forethought.json` and `generation_config.json` declare takes the place of what the base
-        declares.
+        declares. A chat template of its own counts only when it declares a renderer.
 
         Raises:
             CheckpointError: a file is missing, broken, or asks for something unsupported.
@@ -109,7 +111,9 @@ class Checkpoint:
         return replace(
             self,
             adapter=adapter,
-            renderer=load_renderer(adapter, self.tokenizer) if manifest.renderer else self.renderer,
+            renderer=load_renderer(adapter, self.tokenizer, self._template_directory(adapter))
+            if manifest.renderer
+            else self.renderer,
             capabilities=_fitting(manifest.capabilities or self.capabilities, self.config, adapter),
             generation=GenerationDefaults.from_hf(read_object(generation)) if generation.exists() else self.generation,
         )
@@ -186,6 +190,8 @@ class Checkpoint:
             named = {key: source[key] for key in _TOKEN_KEYS if key in source}
             write_object(partial / CONFIG, self.config.to_hf() | named | {"dtype": dtype})
             sources = [self.directory] if self.adapter is None else [self.directory, self.adapter]
+            _copy(TOKENIZER_FILES, self.directory, partial)
+            _copy(FORMAT_FILES, self._template_directory(self.adapter), partial)
             _declare(partial, sources, capabilities or self.capabilities)
         return Checkpoint.open(directory)
 
@@ -207,6 +213,8 @@ class Checkpoint:
         with new_directory(directory) as partial:
             save_adapter(partial, config, tensors, base=str(base.directory.resolve()))
             sources = [] if self.adapter is None else [self.adapter]
+            for source in sources:
+                _copy(FORMAT_FILES, source, partial)
             _declare(partial, sources, capabilities or self.capabilities, base.digest())
         return Checkpoint.open(self.directory, directory)
 
@@ -215,6 +223,12 @@ class Checkpoint:
         from forethought.model.lora import merge
 
         return self.tensors() if self.adapter is None else merge(self.tensors(), *_adapter(self.adapter))
+
+    def _template_directory(self, adapter: Path | None) -> Path:
+        """Where the chat template lies that counts: with an adapter that declares a renderer and has one, or here."""
+        if adapter is not None and read_manifest(adapter).renderer is not None and has_template(adapter):
+            return adapter
+        return self.directory
 
     def _renderer_identity(self) -> dict[str, Any]:
         return {"name": self.renderer.name, "version": self.renderer.version, "options": dict(self.renderer.options)}
@@ -226,14 +240,19 @@ def _adapter(directory: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
     return load_adapter(directory)
 
 
+def _copy(names: Iterable[str], source: Path, target: Path) -> None:
+    """Copies those of the files that there are."""
+    for name in names:
+        if (source / name).exists():
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, target / name)
+
+
 def _declare(target: Path, sources: list[Path], capabilities: Capabilities, base: str | None = None) -> None:
     """Copies what the sources declare beside their weights; what comes last wins."""
     renderer = None
     for source in sources:
-        for name in (GENERATION, *TOKENIZER_FILES):
-            if (source / name).exists():
-                (target / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(source / name, target / name)
+        _copy((GENERATION,), source, target)
         renderer = read_manifest(source).renderer or renderer
     write_manifest(target, Manifest(renderer=renderer, capabilities=capabilities, base=base))
 

@@ -21,18 +21,20 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 MANIFEST = "forethought.json"
 
+TOOL_TEMPLATE = "additional_chat_templates/tool_use.jinja"
+
+FORMAT_FILES = (TOKENIZER_CONFIG, CHAT_TEMPLATE, TOOL_TEMPLATE)
+"""What chat templates, and the tokens that they name, are read from. They belong together."""
+
 TOKENIZER_FILES = (
     TOKENIZER,
-    TOKENIZER_CONFIG,
-    CHAT_TEMPLATE,
-    "additional_chat_templates/tool_use.jinja",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
     "tokenizer.model",
 )
-"""Everything that transformers may want beside the weights to build the tokenizer."""
+"""Everything else that transformers may want beside the weights to build the tokenizer."""
 
 
 def read_object(path: Path) -> dict[str, Any]:

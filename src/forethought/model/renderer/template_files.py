@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from forethought.errors import CheckpointError
-from forethought.model.layout import CHAT_TEMPLATE, TOKENIZER_CONFIG, read_object
+from forethought.model.layout import CHAT_TEMPLATE, TOKENIZER_CONFIG, TOOL_TEMPLATE, read_object
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -21,6 +21,14 @@ class TemplateFiles:
     tokens: Mapping[str, str]
 
 
+def has_template(directory: Path) -> bool:
+    """Whether a directory has a chat template of its own."""
+    config = directory / TOKENIZER_CONFIG
+    return (directory / CHAT_TEMPLATE).exists() or (
+        config.exists() and "default" in _named_templates(read_object(config).get("chat_template"))
+    )
+
+
 def read_template_files(directory: Path) -> TemplateFiles:
     """Reads `chat_template.jinja`, or else the template in `tokenizer_config.json`.
 
@@ -32,7 +40,7 @@ def read_template_files(directory: Path) -> TemplateFiles:
     templates = _named_templates(config.get("chat_template"))
     for name, file in (
         ("default", directory / CHAT_TEMPLATE),
-        ("tool_use", directory / "additional_chat_templates" / "tool_use.jinja"),
+        ("tool_use", directory / TOOL_TEMPLATE),
     ):
         if file.exists():
             templates[name] = file.read_text(encoding="utf-8")
