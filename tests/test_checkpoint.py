@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,24 @@ def test_a_model_is_found_by_name_by_directory_and_by_its_adapter(
     adapter = tiny.save_adapter(tmp_path / "adapter", *some_adapter(tiny)).adapter
     found = registry.resolve(str(adapter), settings)
     assert (found.directory, found.adapter) == (tiny.directory, adapter)
+
+
+def test_an_adapter_of_a_known_base_is_portable(
+    tiny: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(registry.MODELS[base.NAME], digest=tiny.digest())
+    monkeypatch.setitem(registry.MODELS, base.NAME, known)
+    adapter = tiny.save_adapter(tmp_path / "adapter", *some_adapter(tiny)).adapter
+    assert adapter is not None
+    assert read_object(adapter / ADAPTER_CONFIG)["base_model_name_or_path"] == base.NAME
+    elsewhere = load_settings(cache_dir=tmp_path / "another machine")
+    with pytest.raises(CheckpointError, match=f"forethought models pull {base.NAME}"):
+        registry.resolve(str(adapter), elsewhere)
+    pulled = Path(shutil.copytree(tiny.directory, base.model_directory(elsewhere.cache_dir)))
+    # Adapters that were trained elsewhere with PEFT name a directory of that machine.
+    for named in (base.NAME, "/somewhere/else"):
+        write_object(adapter / ADAPTER_CONFIG, read_object(adapter / ADAPTER_CONFIG) | {"base_model_name_or_path": named})
+        assert registry.resolve(str(adapter), elsewhere).directory == pulled
 
 
 @pytest.mark.parametrize(("named", "says"), [(None, "where its base is"), ("adapter", "another adapter")])

@@ -204,18 +204,23 @@ class Checkpoint:
     ) -> Checkpoint:
         """Writes a PEFT adapter that names this checkpoint's base, and opens the base with it.
 
+        The base stands there by its digest, and for PEFT by its name, or, when it has none, by its directory.
+
         Raises:
             CheckpointError: `directory` exists already.
         """
         from forethought.model.lora import save_adapter
+        from forethought.model.registry import entry_of  # which imports this module
 
         base = self if self.adapter is None else Checkpoint.open(self.directory)
+        digest = base.digest()
+        known = entry_of(digest)
         with new_directory(directory) as partial:
-            save_adapter(partial, config, tensors, base=str(base.directory.resolve()))
+            save_adapter(partial, config, tensors, base=known.name if known else str(base.directory.resolve()))
             sources = [] if self.adapter is None else [self.adapter]
             for source in sources:
                 _copy(FORMAT_FILES, source, partial)
-            _declare(partial, sources, capabilities or self.capabilities, base.digest())
+            _declare(partial, sources, capabilities or self.capabilities, digest)
         return Checkpoint.open(self.directory, directory)
 
     def _merged(self) -> dict[str, torch.Tensor]:

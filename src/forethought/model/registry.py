@@ -9,6 +9,7 @@ from forethought.model import base
 from forethought.model.base import Progress
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.layout import ADAPTER_CONFIG, CONFIG, read_object
+from forethought.model.manifest import read_manifest
 from forethought.settings import Settings
 
 
@@ -48,6 +49,11 @@ def entry(name: str) -> Entry:
     return MODELS[name]
 
 
+def entry_of(digest: str) -> Entry | None:
+    """The entry with this digest, if it is one of ours."""
+    return next((known for known in MODELS.values() if known.digest == digest), None)
+
+
 def existing(known: Entry, settings: Settings) -> Path:
     """Where an entry lies. Raises `CheckpointError` when it was not pulled yet."""
     directory = known.directory(settings.cache_dir)
@@ -60,7 +66,8 @@ def existing(known: Entry, settings: Settings) -> Path:
 
 def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
     """Opens a model by its registered name, or from a directory: a Hugging Face checkpoint, or a PEFT adapter (whose
-    base is then found by the name or directory in its `adapter_config.json`).
+    base is then found by the digest in its `forethought.json`, or else by the name or directory in its
+    `adapter_config.json`).
 
     Raises:
         CheckpointError: nothing is there; the message has the command that mends it.
@@ -79,7 +86,12 @@ def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
 
 
 def _base_of(adapter: Path, settings: Settings) -> Path:
-    """The directory of the base that an adapter names, for PEFT, in its config."""
+    """The directory of the base that an adapter belongs to: a model of ours wherever it lies on this machine, or the
+    one that the adapter names, for PEFT, in its config."""
+    digest = read_manifest(adapter).base
+    known = entry_of(digest) if digest else None
+    if known is not None:
+        return existing(known, settings)
     named = read_object(adapter / ADAPTER_CONFIG).get("base_model_name_or_path")
     remedy = f"Write its base's name or directory as base_model_name_or_path into {adapter / ADAPTER_CONFIG}."
     if not isinstance(named, str):
