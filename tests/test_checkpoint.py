@@ -210,6 +210,20 @@ def test_a_missing_file_is_named(directory: Path, name: str) -> None:
         Checkpoint.open(directory)
 
 
+@pytest.mark.parametrize("name", [CONFIG, TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE])
+def test_a_file_that_is_no_text_is_named(speaking: Checkpoint, name: str) -> None:
+    (speaking.directory / name).write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
+        Checkpoint.open(speaking.directory)
+
+
+@pytest.mark.parametrize("template", [5, [5], [{"name": "default"}], {"default": "x"}])
+def test_a_chat_template_of_an_unknown_form_is_refused(speaking: Checkpoint, template: Any) -> None:
+    write_object(speaking.directory / TOKENIZER_CONFIG, {"eos_token": "<|im_end|>", "chat_template": template})
+    with pytest.raises(CheckpointError, match="chat_template"):
+        Checkpoint.open(speaking.directory)
+
+
 @pytest.mark.parametrize("content", ["", "[1]", "{'a': 1}", "\x00"])
 def test_a_broken_file_is_named(directory: Path, content: str) -> None:
     (directory / CONFIG).write_text(content)
@@ -278,7 +292,7 @@ def test_generation_defaults_are_read_as_transformers_means_them(
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [({"num_beams": 4}, "num_beams"), ({"temperature": "hot"}, "temperature"), ({"eos_token_id": ["a"]}, "eos")],
+    [({"num_beams": 4}, "num_beams"), ({"top_k": float("inf")}, "top_k"), ({"temperature": "hot"}, "temperature"), ({"eos_token_id": ["a"]}, "eos")],
 )
 def test_generation_defaults_that_cannot_act_are_refused(content: dict[str, Any], named: str) -> None:
     with pytest.raises(CheckpointError, match=named):
@@ -310,7 +324,8 @@ def test_an_adapter_of_a_known_base_is_portable(
     pulled = Path(shutil.copytree(tiny.directory, base.model_directory(elsewhere.cache_dir)))
     # Adapters that were trained elsewhere with PEFT name a directory of that machine.
     for named in (base.NAME, "/somewhere/else"):
-        write_object(adapter / ADAPTER_CONFIG, read_object(adapter / ADAPTER_CONFIG) | {"base_model_name_or_path": named})
+        config = read_object(adapter / ADAPTER_CONFIG)
+        write_object(adapter / ADAPTER_CONFIG, config | {"base_model_name_or_path": named})
         assert registry.resolve(str(adapter), elsewhere).directory == pulled
 
 

@@ -1,6 +1,7 @@
 """The decoder computes what transformers computes, for every architecture and kind of RoPE that it opens."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,21 @@ def test_tensors_that_do_not_fit_are_named(change: Mapping[str, Any], message: s
         ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "full_attention"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, **LLAMA3, "high_freq_factor": 1.0}}, "high_freq"),
         ({"rope_theta": 0}, "rope_theta"),
+        ({"rope_theta": None}, "rope_theta None"),
+        ({"rope_theta": math.nan}, "rope_theta nan"),
+        ({"rope_scaling": [1]}, r"RoPE by \[1\]"),
+        ({"rope_scaling": {"type": ["linear"]}}, "kind"),
+        ({"rope_scaling": {"type": "linear", "factor": "2"}}, "factor '2'"),
+        ({"rope_scaling": {"type": "yarn", "original_max_position_embeddings": "x"}}, "original_max"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0, "beta_fast": [1]}}, "beta_fast"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0, "beta_slow": -1}}, "beta_slow -1"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0, "attention_factor": "x"}}, "attention_factor"),
+        ({"rope_scaling": {"type": "yarn"}, "max_position_embeddings": 0}, "max_positions is 0|factor is 0|original"),
+        ({"rms_norm_eps": None}, "rms_norm_eps None"),
+        ({"rms_norm_eps": "small"}, "rms_norm_eps 'small'"),
+        ({"layer_types": 5}, "layer_types 5"),
+        ({"layer_types": [["full_attention"]]}, "layer_types"),
+        ({"model_type": "mistral", "sliding_window": "x"}, "sliding_window 'x'"),
         ({"hidden_size": None}, "hidden_size None"),
         ({"num_hidden_layers": 0}, "layers is 0"),
         ({"num_key_value_heads": 4}, "4 key-value heads"),

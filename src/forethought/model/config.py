@@ -5,6 +5,7 @@ Four architectures share one shape: Llama, Mistral (sliding window), Qwen2 (bias
 refused by name; defaults for absent keys are those of transformers' own config classes.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -91,7 +92,7 @@ class DecoderConfig:
             head_dim=_integer(data, "head_dim", 128 if model_type == "qwen3" else hidden // max(heads, 1)),
             max_positions=max_positions,
             rope=RopeConfig.from_hf(data, max_positions),
-            rms_eps=float(data.get("rms_norm_eps", 1e-6)),
+            rms_eps=_positive(data, "rms_norm_eps", 1e-6),
             tied=bool(data.get("tie_word_embeddings", False)),
             qkv_bias=biased or model_type == "qwen2",
             o_bias=biased and model_type != "qwen2",
@@ -155,15 +156,34 @@ def _integer(data: Mapping[str, Any], name: str, default: int | None = None) -> 
     return value
 
 
+def _positive(data: Mapping[str, Any], name: str, default: float) -> float:
+    value = data.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise CheckpointError(f"config.json says {name} {value!r}.", "The file must give it as a number above 0.")
+    return float(value)
+
+
+def _window(data: Mapping[str, Any]) -> int | None:
+    """4096 where the key is absent; null is no window."""
+    return None if data.get("sliding_window", 4096) is None else _integer(data, "sliding_window", 4096)
+
+
+def _layer_types(data: Mapping[str, Any]) -> set[str]:
+    value: Any = data.get("layer_types") or []
+    if not isinstance(value, list) or not all(isinstance(kind, str) for kind in cast("list[Any]", value)):
+        raise CheckpointError(f"config.json says layer_types {value!r}.", "The file must name the kind of each layer.")
+    return set(cast("list[str]", value))
+
+
 def _sliding_window(data: Mapping[str, Any], model_type: str) -> int | None:
     """One window for all layers or none: mixtures of both kinds are not supported."""
-    kinds = set(cast("list[str]", data.get("layer_types") or []))
+    kinds = _layer_types(data)
     if model_type == "mistral":
-        window = cast("int | None", data.get("sliding_window", 4096))
+        window = _window(data)
     elif model_type == "llama" or not data.get("use_sliding_window"):
         window = None
     else:
-        window = cast("int | None", data.get("sliding_window", 4096))
+        window = _window(data)
         layers, full = _integer(data, "num_hidden_layers"), _integer(data, "max_window_layers", 28)
         kinds = kinds or {"full_attention" if layer < full else "sliding_attention" for layer in range(layers)}
         window = None if kinds == {"full_attention"} else window

@@ -1,5 +1,6 @@
 """How a checkpoint samples when nobody says otherwise: Hugging Face's `generation_config.json`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -82,7 +83,7 @@ def _number(data: Mapping[str, Any], name: str, default: float) -> float:
     value = data.get(name)
     if value is None:
         return default
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise CheckpointError(f"generation_config.json says {name} {value!r}.", "The file must give it as a number.")
     return float(value)
 

@@ -104,11 +104,14 @@ class LoraConfig:
         """
         _refuse_unsupported(data)
         targets: Any = data.get("target_modules")
-        if not isinstance(targets, str | list):
-            raise CheckpointError(f"adapter_config.json says target_modules {targets!r}.", "It must name modules.")
+        if not (_is_pattern(targets) if isinstance(targets, str) else _is_list_of(targets, str)):
+            raise CheckpointError(
+                f"adapter_config.json says target_modules {targets!r}.",
+                "It must name modules, or be one regular expression.",
+            )
         inputs, outputs = _token_ids(data.get("trainable_token_indices"))
         return cls(
-            rank=int(_number(data, "r")),
+            rank=_whole(data, "r"),
             alpha=_number(data, "lora_alpha"),
             target_modules=targets if isinstance(targets, str) else tuple(cast("list[str]", targets)),
             dropout=_number(data, "lora_dropout", 0.0),
@@ -149,18 +152,43 @@ def _refuse_unsupported(data: Mapping[str, Any]) -> None:
 
 def _number(data: Mapping[str, Any], name: str, default: float | None = None) -> float:
     value = data.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise CheckpointError(f"adapter_config.json says {name} {value!r}.", "It must be a number.")
     return value
+
+
+def _whole(data: Mapping[str, Any], name: str) -> int:
+    value = _number(data, name)
+    if value != int(value):
+        raise CheckpointError(f"adapter_config.json says {name} {value!r}.", "It must be a whole number.")
+    return int(value)
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    """Whether it is a list of nothing else; `True` and `False` are no numbers."""
+    return isinstance(value, list) and all(
+        isinstance(item, kind) and not isinstance(item, bool) for item in cast("list[Any]", value)
+    )
+
+
+def _is_pattern(value: str) -> bool:
+    try:
+        re.compile(value)
+    except re.error:
+        return False
+    return True
 
 
 def _token_ids(given: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """`trainable_token_indices`: ids of the token table, or ids by module."""
     if given is None:
         return (), ()
-    if isinstance(given, list):
-        return tuple(cast("list[int]", given)), ()
-    rows = {name.rpartition(".")[2]: tuple(ids) for name, ids in cast("Mapping[str, list[int]]", given).items()}
+    tables = cast("Mapping[str, list[int]]", given if isinstance(given, Mapping) else {"embed_tokens": given})
+    if not all(_is_list_of(ids, int) for ids in tables.values()):
+        raise CheckpointError(
+            f"adapter_config.json says trainable_token_indices {given!r}.", "It must list token ids, or do so by module."
+        )
+    rows = {name.rpartition(".")[2]: tuple(ids) for name, ids in tables.items()}
     unknown = sorted(rows.keys() - {"embed_tokens", "lm_head"})
     if unknown:
         raise CheckpointError(f"The adapter's trainable_token_indices name the unknown module {unknown[0]!r}.", _REMEDY)

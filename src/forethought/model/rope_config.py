@@ -56,6 +56,10 @@ class RopeConfig:
                 f"RoPE of kind {self.kind} has original_max_position_embeddings {self.original_positions}.",
                 "It must be at least 1.",
             )
+        if self.kind == "yarn" and min(self.beta_fast, self.beta_slow) <= 0:
+            raise CheckpointError(
+                f"RoPE has beta_fast {self.beta_fast} and beta_slow {self.beta_slow}.", "Both must be above 0."
+            )
         if self.kind == "llama3" and self.high_freq_factor <= self.low_freq_factor:
             raise CheckpointError(
                 f"RoPE has high_freq_factor {self.high_freq_factor} and low_freq_factor {self.low_freq_factor}.",
@@ -69,16 +73,16 @@ class RopeConfig:
         Raises:
             CheckpointError: an unknown kind or parameter, a partial rotary factor, or RoPE per layer type.
         """
-        scaling = dict(cast("Mapping[str, Any]", data.get("rope_scaling") or data.get("rope_parameters") or {}))
+        scaling = _scaling(data)
         kind = _kind(scaling, data)
-        theta = float(scaling.get("rope_theta", data.get("rope_theta", 10000.0)))
+        theta = _number(scaling if "rope_theta" in scaling else data, "rope_theta", 10000.0)
         if kind == "default":
             return cls(theta)
         if kind == "linear":
             return cls(theta, kind, factor=_number(scaling, "factor"))
         # A top-level key wins over the one inside, as in transformers.
-        original = data.get("original_max_position_embeddings") or scaling.get("original_max_position_embeddings")
-        original = int(original or max_positions)
+        holder = data if data.get("original_max_position_embeddings") else scaling
+        original = int(_nonzero(holder, "original_max_position_embeddings", max_positions))
         if kind == "llama3":
             return cls(
                 theta,
@@ -88,15 +92,15 @@ class RopeConfig:
                 low_freq_factor=_number(scaling, "low_freq_factor"),
                 high_freq_factor=_number(scaling, "high_freq_factor"),
             )
-        factor = float(scaling.get("factor") or max_positions / original)
+        factor = _nonzero(scaling, "factor", max_positions / max(original, 1))
         return cls(
             theta,
             kind,
             factor=factor,
             original_positions=original,
             attention_factor=_attention_factor(scaling, factor),
-            beta_fast=float(scaling.get("beta_fast") or 32.0),
-            beta_slow=float(scaling.get("beta_slow") or 1.0),
+            beta_fast=_nonzero(scaling, "beta_fast", 32.0),
+            beta_slow=_nonzero(scaling, "beta_slow", 1.0),
             truncate=bool(scaling.get("truncate", True)),
         )
 
@@ -119,6 +123,13 @@ class RopeConfig:
         return {"rope_theta": self.theta, "rope_scaling": scaling}
 
 
+def _scaling(data: Mapping[str, Any]) -> dict[str, Any]:
+    value: Any = data.get("rope_scaling") or data.get("rope_parameters") or {}
+    if not isinstance(value, Mapping):
+        raise CheckpointError(f"config.json scales its RoPE by {value!r}.", "The file must give a JSON object.")
+    return dict(cast("Mapping[str, Any]", value))
+
+
 def _kind(scaling: Mapping[str, Any], data: Mapping[str, Any]) -> RopeKind:
     name = scaling.get("rope_type", scaling.get("type", "default"))
     if name not in get_args(RopeKind):
@@ -134,11 +145,16 @@ def _kind(scaling: Mapping[str, Any], data: Mapping[str, Any]) -> RopeKind:
     return kind
 
 
-def _number(scaling: Mapping[str, Any], name: str) -> float:
-    value = scaling.get(name)
-    if not isinstance(value, int | float):
+def _number(scaling: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    value = scaling.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise CheckpointError(f"config.json says {name} {value!r} for its RoPE.", "The file must give it as a number.")
     return float(value)
+
+
+def _nonzero(scaling: Mapping[str, Any], name: str, default: float) -> float:
+    """`default` stands in for an absent, null or zero key, as in transformers."""
+    return _number(scaling, name) if scaling.get(name) else default
 
 
 def _attention_factor(scaling: Mapping[str, Any], factor: float) -> float:
@@ -147,9 +163,8 @@ def _attention_factor(scaling: Mapping[str, Any], factor: float) -> float:
     def mscale(weight: float) -> float:
         return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0
 
-    given = scaling.get("attention_factor")
-    if given is not None:
-        return float(given)
+    if scaling.get("attention_factor") is not None:
+        return _number(scaling, "attention_factor")
     if scaling.get("mscale") and scaling.get("mscale_all_dim"):
-        return mscale(float(scaling["mscale"])) / mscale(float(scaling["mscale_all_dim"]))
+        return mscale(_number(scaling, "mscale")) / mscale(_number(scaling, "mscale_all_dim"))
     return mscale(1.0)

@@ -73,6 +73,8 @@ class Tokenizer:
                 f"{path} cannot be read: {error.strerror}.",
                 "A checkpoint needs its tokenizer as tokenizer.json (transformers' `save_pretrained` writes one).",
             ) from None
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{path} is no text: {error}.", "Fetch the checkpoint again.") from None
         return cls(source, origin=str(path))
 
     @cached_property

@@ -43,7 +43,7 @@ def read_template_files(directory: Path) -> TemplateFiles:
         ("tool_use", directory / TOOL_TEMPLATE),
     ):
         if file.exists():
-            templates[name] = file.read_text(encoding="utf-8")
+            templates[name] = _text(file)
     if "default" not in templates:
         raise CheckpointError(
             f"{directory} has no chat template.",
@@ -52,12 +52,23 @@ def read_template_files(directory: Path) -> TemplateFiles:
     return TemplateFiles(templates["default"], templates.get("tool_use"), _tokens(config))
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}.", "Fetch the checkpoint again.") from None
+
+
 def _named_templates(value: Any) -> dict[str, str]:
     """`chat_template` is one template, or a list of named ones."""
     if isinstance(value, str):
         return {"default": value}
-    entries = cast(list[dict[str, str]], value) if isinstance(value, list) else []
-    return {entry["name"]: entry["template"] for entry in entries}
+    try:
+        return {str(entry["name"]): str(entry["template"]) for entry in cast("list[dict[str, Any]]", value or [])}
+    except (TypeError, KeyError, IndexError):
+        raise CheckpointError(
+            f"{TOKENIZER_CONFIG} says chat_template {value!r}.", "It must be a template, or a list of named ones."
+        ) from None
 
 
 def _tokens(config: Mapping[str, Any]) -> dict[str, str]:
