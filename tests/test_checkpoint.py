@@ -292,7 +292,12 @@ def test_generation_defaults_are_read_as_transformers_means_them(
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [({"num_beams": 4}, "num_beams"), ({"top_k": float("inf")}, "top_k"), ({"temperature": "hot"}, "temperature"), ({"eos_token_id": ["a"]}, "eos")],
+    [
+        ({"num_beams": 4}, "num_beams"),
+        ({"top_k": float("inf")}, "top_k"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"eos_token_id": ["a"]}, "eos"),
+    ],
 )
 def test_generation_defaults_that_cannot_act_are_refused(content: dict[str, Any], named: str) -> None:
     with pytest.raises(CheckpointError, match=named):

@@ -186,7 +186,7 @@ def _token_ids(given: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     tables = cast("Mapping[str, list[int]]", given if isinstance(given, Mapping) else {"embed_tokens": given})
     if not all(_is_list_of(ids, int) for ids in tables.values()):
         raise CheckpointError(
-            f"adapter_config.json says trainable_token_indices {given!r}.", "It must list token ids, or do so by module."
+            f"adapter_config.json says trainable_token_indices {given!r}.", "It must list ids, or do so by module."
         )
     rows = {name.rpartition(".")[2]: tuple(ids) for name, ids in tables.items()}
     unknown = sorted(rows.keys() - {"embed_tokens", "lm_head"})
