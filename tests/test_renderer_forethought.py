@@ -97,6 +97,16 @@ def test_the_real_base_gets_its_own_prompts(base_directory: Path, base_tokenizer
     assert list(prompt.token_ids) == theirs
 
 
+def test_two_calls_of_one_turn_cannot_share_an_id() -> None:
+    asked = Message.of("user", "Add.")
+    one, two = ToolCall("same", "add", "{}"), ToolCall("same", "subtract", "{}")
+    for said in ((asked, one, two), (asked, one, result(one, "1"), two)):
+        with pytest.raises(RenderError, match="'same'"):
+            renderer().render(Conversation(said), think=False)
+    turns = (asked, one, result(one, "1"), asked, two, result(two, "2"))
+    assert renderer().render(Conversation(turns), think=False).token_ids
+
+
 def test_a_whole_turn_with_tools_and_effort() -> None:
     weather = ToolDefinition("weather", "Tells it.", {"type": "object", "properties": {"city": {}}})
     items = (

@@ -55,13 +55,15 @@ def turns(items: tuple[Item, ...], *, think: bool) -> Iterator[Turn]:
     holds, in this order, at most one thinking, at most one text and any number of calls.
 
     Raises:
-        RenderError: nothing to render; a tool result without its call; a tool's name that is none.
+        RenderError: nothing to render; a tool result without its call; two calls of one turn with the same id; a
+            tool's name that is none.
     """
     if not items:
         raise RenderError("The conversation is empty.", "Give it at least one message.")
     first_thinking = _last_user_index(items) if think else len(items)
     calls: dict[str, tuple[int, ToolCall]] = {}
     number = 0
+    turn_ids: set[str] = set()
     said: list[AssistantItem] = []
     for index, item in enumerate(items):
         if isinstance(item, Thinking) and index < first_thinking:
@@ -80,11 +82,18 @@ def turns(items: tuple[Item, ...], *, think: bool) -> Iterator[Turn]:
             call_number, call = calls[item.call_id]
             yield ToolTurn(item, call, call_number)
         elif isinstance(item, Message) and item.role != "assistant":
-            number = 0 if item.role == "user" else number
+            if item.role == "user":
+                number = 0
+                turn_ids.clear()
             yield item
         else:
             if isinstance(item, ToolCall):
                 number += 1
+                if item.call_id in turn_ids:
+                    raise RenderError(
+                        f"Two tool calls of one turn have the id {item.call_id!r}.", "Give each call its own id."
+                    )
+                turn_ids.add(item.call_id)
                 calls[item.call_id] = number, item
                 check_tool_name(item.name)
             said.append(item)
