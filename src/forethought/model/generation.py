@@ -33,7 +33,11 @@ _NEUTRAL: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class GenerationDefaults:
-    """Sampling parameters as in `engine.protocol.Sampling`; `stop_token_ids` end an output besides the renderer's."""
+    """Sampling parameters as in `engine.protocol.Sampling`; `stop_token_ids` end an output besides the renderer's.
+
+    How long an output may be (`max_new_tokens`, `max_length` in the file) is no default of ours: the limits of each
+    request and the context length rule.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
