@@ -21,8 +21,17 @@ from pathlib import Path
 from forethought.errors import EngineError
 
 SOURCE = Path(__file__).parent / "source"
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing")
-FLAGS += ("-shared", "-fPIC", "-pthread")
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-std=gnu11",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-strict-aliasing",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+)
 COMPILE_SECONDS = 120
 
 
