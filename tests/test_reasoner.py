@@ -277,6 +277,18 @@ def test_images_need_their_embeddings_and_become_spans(checkpoint: Checkpoint) -
     assert span.position == placeholder
 
 
+@pytest.mark.parametrize("shape", [(2, 32), (4, 32), (3,), (1, 3, 32)])
+def test_embeddings_that_do_not_fit_their_image_are_refused(checkpoint: Checkpoint, shape: tuple[int, ...]) -> None:
+    picture = Conversation((Message("user", (Image("sha256:1", 3),)),))
+    with pytest.raises(RequestError, match="sha256:1 have shape"):
+        requested(checkpoint, picture, images={"sha256:1": torch.zeros(shape)})
+
+
+def test_embeddings_of_an_image_that_is_not_there_are_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(RequestError, match="no image sha256:2"):
+        requested(checkpoint, images={"sha256:2": torch.zeros(3, 32)})
+
+
 def test_every_turn_has_an_id_of_its_own(checkpoint: Checkpoint) -> None:
     assert requested(checkpoint).id != requested(checkpoint).id
 

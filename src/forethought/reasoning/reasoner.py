@@ -77,7 +77,7 @@ class Reasoner:
             seed: makes the turn reproducible; None draws one.
             logprobs: log-probabilities of the visible tokens, and of this many alternatives each.
             priority: lower runs first.
-            images: embeddings_TD of each image in the conversation, by its content hash.
+            images: embeddings_TD of each image in the conversation, by its content hash; T as the image says.
 
         Raises:
             RequestError: something that was asked for cannot be done (`ContextLengthError`, `RenderError`,
@@ -193,6 +193,16 @@ def _spans(prompt: Prompt, images: Mapping[str, torch.Tensor]) -> tuple[Embeddin
     missing = [place.content_hash for place in prompt.images if place.content_hash not in images]
     if missing:
         raise RequestError(f"No embeddings were given for the image {missing[0]}.", "Pass them in `images`.")
+    unused = images.keys() - {place.content_hash for place in prompt.images}
+    if unused:
+        raise RequestError(f"The conversation has no image {min(unused)}.", "Pass only those that it holds.")
+    for place in prompt.images:
+        shape = tuple(images[place.content_hash].shape)
+        if len(shape) != 2 or shape[0] != place.tokens:
+            raise RequestError(
+                f"The embeddings of the image {place.content_hash} have shape {shape}.",
+                f"Pass a row for each of its {place.tokens} tokens.",
+            )
     return tuple(
         EmbeddingSpan(place.position, images[place.content_hash], place.content_hash) for place in prompt.images
     )
