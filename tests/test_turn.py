@@ -16,7 +16,7 @@ from forethought.model.conversation import Thinking
 from forethought.model.renderer import protocol as pieces
 from forethought.model.renderer.protocol import Malformed, Piece, ThinkingEnd, ToolCallEnd, ToolCallStart
 from forethought.reasoning.answer import Answer
-from forethought.reasoning.answer_text import LogprobQueue, StopStrings
+from forethought.reasoning.answer_text import LogprobQueue, StopCutter
 from forethought.reasoning.assembly import Assembly
 from forethought.reasoning.events import (
     Event,
@@ -107,7 +107,7 @@ class Scene:
     def turn(self) -> tuple[Turn, ScriptedEngine]:
         assembly = Assembly(
             ScriptedParser(self.script, self.tail),
-            StopStrings(self.stop),
+            StopCutter(self.stop),
             LogprobQueue(lambda token: b"%d" % token),
             frozenset({"add", "look"}),
             "max_output_tokens",
@@ -356,7 +356,7 @@ def test_a_stop_string_in_thinking_or_in_a_call_does_not_stop() -> None:
 @given(st.text("ab", max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.data())
 def test_a_cut_does_not_depend_on_how_the_text_is_split(text: str, strings: list[str], data: st.DataObject) -> None:
     def cut(parts: Iterable[str]) -> str:
-        stops = StopStrings(tuple(strings))
+        stops = StopCutter(tuple(strings))
         return "".join([*map(stops.feed, parts), stops.flush()])
 
     points = data.draw(st.lists(st.integers(0, len(text)), max_size=5).map(sorted))

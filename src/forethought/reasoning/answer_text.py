@@ -7,7 +7,7 @@ from forethought.engine.protocol import TokenEvent
 from forethought.reasoning.events import TokenLogprob
 
 
-class StopStrings:
+class StopCutter:
     """Cuts a text at the first stop string that is completed, however the text is split into pieces.
 
     What might be the beginning of a stop string is held back until it is known. When several stop strings are

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from forethought.engine.protocol import Finished, TokenEvent
 from forethought.logs import Hidden, get_logger
 from forethought.model.renderer import protocol as pieces
-from forethought.reasoning.answer_text import LogprobQueue, StopStrings
+from forethought.reasoning.answer_text import LogprobQueue, StopCutter
 from forethought.reasoning.events import (
     Event,
     IncompleteReason,
@@ -35,7 +35,7 @@ class Assembly:
     def __init__(
         self,
         parser: pieces.Parser,
-        stop: StopStrings,
+        stop: StopCutter,
         logprobs: LogprobQueue,
         tools: frozenset[str],
         token_limit: IncompleteReason,

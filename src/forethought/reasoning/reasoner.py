@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 from forethought.engine.protocol import EmbeddingSpan, Engine, Limits, Request, Sampling, ThinkingBudget
 from forethought.errors import ContextLengthError, RequestError
 from forethought.model.conversation import Conversation, Effort
-from forethought.reasoning.answer_text import LogprobQueue, StopStrings
+from forethought.reasoning.answer_text import LogprobQueue, StopCutter
 from forethought.reasoning.assembly import Assembly
 from forethought.reasoning.effort import DEFAULT_EFFORT, answer_reserve, thinking_budget
 from forethought.reasoning.format import FreeText, OutputFormat, grammar_for
@@ -107,7 +107,7 @@ class Reasoner:
         )
         assembly = Assembly(
             self.checkpoint.renderer.parser(thinking_open=prompt.thinking_open),
-            StopStrings(stop),
+            StopCutter(stop),
             LogprobQueue(self.checkpoint.tokenizer.token_bytes),
             frozenset(tool.name for tool in conversation.tools),
             "max_output_tokens" if max_tokens == max_output_tokens else "context",
