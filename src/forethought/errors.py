@@ -16,6 +16,13 @@ Only a declared boundary (a request, a rollout, an eval sample) may catch `Excep
 data. Everything else raises one of these.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class ForethoughtError(Exception):
     """Base of every error that Forethought raises on purpose.
@@ -71,3 +78,8 @@ class QueueFull(EngineError):
 
 class EngineDown(EngineError):
     """The engine process died, hung or was closed; requests in flight are lost."""
+
+
+def misfits(error: ValidationError) -> str:
+    """What pydantic found wrong, each with the place where it stands; for the message of one of the errors above."""
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from forethought.errors import CheckpointError
+from forethought.errors import CheckpointError, misfits
 from forethought.model.layout import MANIFEST, read_object, write_object
 
 SCHEMA_VERSION = 1
@@ -64,9 +64,8 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         return Manifest.model_validate({"schema_version": None, **content})
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CheckpointError(
-            f"{path} does not fit: {wrong}.", "Mend the file, or fetch the checkpoint again."
+            f"{path} does not fit: {misfits(error)}.", "Mend the file, or fetch the checkpoint again."
         ) from None
 
 

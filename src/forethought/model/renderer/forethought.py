@@ -36,7 +36,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from forethought.errors import CheckpointError
+from forethought.errors import CheckpointError, misfits
 from forethought.model.conversation import Conversation, Item, Message, Thinking, ToolCall, ToolDefinition
 from forethought.model.renderer.call import NamedCall
 from forethought.model.renderer.lexer import Lexer
@@ -99,9 +99,8 @@ class ForethoughtRenderer:
         try:
             return cls(tokenizer, ForethoughtOptions.model_validate(declared))
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise CheckpointError(
-                f'The options under "renderer" in {directory} do not fit: {wrong}.', "Mend forethought.json."
+                f'The options under "renderer" in {directory} do not fit: {misfits(error)}.', "Mend forethought.json."
             ) from None
 
     @property

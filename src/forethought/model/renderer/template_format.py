@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from forethought.errors import CheckpointError
+from forethought.errors import CheckpointError, misfits
 from forethought.model.renderer.lexer import MarkerKind
 from forethought.model.renderer.parser import Layout
 
@@ -96,9 +96,9 @@ def template_format(source: str, declared: Mapping[str, Any]) -> TemplateFormat:
     try:
         format_ = TemplateFormat.model_validate({**detected, **declared})
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CheckpointError(
-            f'The options under "renderer" do not fit the template renderer: {wrong}.', "Mend forethought.json."
+            f'The options under "renderer" do not fit the template renderer: {misfits(error)}.',
+            "Mend forethought.json.",
         ) from None
     markers = list(format_.markers)
     if any(one in other for one in markers for other in markers if one is not other):
