@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -185,7 +186,24 @@ def check_splits(name: str, output: list[int], thinking_open: bool, data: st.Dat
     cuts = data.draw(st.lists(st.integers(0, len(output)), max_size=4))
     assert merged(parse(name, output, thinking_open=thinking_open, cuts=cuts)) == merged(whole)
     assert parse(name, output, thinking_open=thinking_open, cuts=range(len(output))) == whole
+    finer = respelled(name, output, data)
+    assert merged(parse(name, finer, thinking_open=thinking_open)) == merged(whole)
     check_grammar(whole)
+
+
+def respelled(name: str, output: list[int], data: st.DataObject) -> list[int]:
+    """The same text between the same markers, some tokens of it cut into tokens of one byte each."""
+    tokenizer = tokenizer_of(name)
+    cut = data.draw(st.sets(st.integers(0, len(output))) | st.just(set(range(len(output)))))
+    return [
+        part
+        for index, token in enumerate(output)
+        for part in (
+            [i for byte in tokenizer.token_bytes(token) for i in _byte_token(name, byte)]
+            if index in cut and token not in tokenizer.special_ids
+            else [token]
+        )
+    ]
 
 
 def check_grammar(pieces: list[Piece]) -> None:
@@ -300,6 +318,7 @@ def test_what_no_model_can_write_is_refused(name: str, item: Item) -> None:
         renderer(name).render_output((item,))
 
 
+@cache
 def _byte_token(name: str, byte: int) -> list[int]:
     tokenizer = tokenizer_of(name)
     return [next(i for i in range(tokenizer.vocab_size) if tokenizer.token_bytes(i) == bytes([byte]))]
