@@ -14,7 +14,6 @@ from transformers import (
     MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
-    Qwen2Config,
     Qwen3Config,
 )
 
@@ -26,31 +25,7 @@ from forethought.model.decoder import Decoder
 from forethought.model.rope import rope_tables
 from forethought.model.rope_config import RopeConfig
 from forethought.model.weights import read_tensors, write_tensors
-
-VOCAB = 83
-
-SIZES: dict[str, Any] = {
-    "vocab_size": VOCAB,
-    "hidden_size": 48,
-    "intermediate_size": 80,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-}
-
-ARCHITECTURES: dict[str, PreTrainedConfig] = {
-    "llama": LlamaConfig(**SIZES),
-    "llama, tied": LlamaConfig(**SIZES, tie_word_embeddings=True),
-    "llama, biased": LlamaConfig(**SIZES, attention_bias=True),
-    "llama, one head for each query": LlamaConfig(**SIZES | {"num_key_value_heads": 6}),
-    "mistral": MistralConfig(**SIZES, sliding_window=None),
-    "mistral, windowed": MistralConfig(**SIZES, sliding_window=9, head_dim=16),
-    "qwen2": Qwen2Config(**SIZES),
-    "qwen2, windowed": Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=9, max_window_layers=0),
-    "qwen3": Qwen3Config(**SIZES, head_dim=24, tie_word_embeddings=True),
-    "qwen3, biased": Qwen3Config(**SIZES, head_dim=24, attention_bias=True),
-}
+from transformers_models import ARCHITECTURES, SIZES, VOCAB, decoder_of, make_model
 
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 
@@ -64,20 +39,6 @@ ROPES: dict[str, dict[str, Any]] = {
     "yarn, attention factor": {"rope_type": "yarn", "factor": 4.0, "attention_factor": 0.7},
     "yarn, mscale": {"rope_type": "yarn", "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 1.2},
 }
-
-
-def make_model(config: PreTrainedConfig) -> PreTrainedModel:
-    """With weights large enough that every part of it shows in the logits."""
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(mean=float(parameter.dim() == 1), std=0.2)
-    return model
-
-
-def make_decoder(model: PreTrainedModel) -> Decoder:
-    return Decoder.from_tensors(DecoderConfig.from_hf(model.config.to_dict()), model.state_dict())
 
 
 def token_ids(rows: int = 2, tokens: int = 100) -> torch.Tensor:
@@ -99,13 +60,13 @@ def assert_same_logits(decoder: Decoder, model: PreTrainedModel) -> None:
 @pytest.mark.parametrize("config", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
 def test_logits_are_those_of_transformers(config: PreTrainedConfig) -> None:
     model = make_model(config)
-    assert_same_logits(make_decoder(model), model)
+    assert_same_logits(decoder_of(model), model)
 
 
 @pytest.mark.parametrize("parameters", ROPES.values(), ids=ROPES.keys())
 def test_logits_are_those_of_transformers_for_every_rope(parameters: dict[str, Any]) -> None:
     model = make_model(LlamaConfig(**SIZES, rope_parameters=dict(parameters)))
-    assert_same_logits(make_decoder(model), model)
+    assert_same_logits(decoder_of(model), model)
 
 
 @pytest.mark.parametrize("parameters", ROPES.values(), ids=ROPES.keys())
@@ -119,7 +80,7 @@ def test_old_and_new_spelling_of_rope_mean_the_same(parameters: dict[str, Any]) 
 @pytest.mark.parametrize("config", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
 def test_transformers_opens_what_we_save(config: PreTrainedConfig, tmp_path: Path) -> None:
     model = make_model(config)
-    decoder = make_decoder(model)
+    decoder = decoder_of(model)
     (tmp_path / "config.json").write_text(json.dumps(decoder.config.to_hf()))
     write_tensors(tmp_path, decoder.state_dict(), shard_bytes=40_000)
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
@@ -157,7 +118,7 @@ def test_the_pulled_base_has_the_logits_of_transformers(base_directory: Path) ->
 
 
 def make_small(**changes: Any) -> Decoder:
-    return make_decoder(make_model(MistralConfig(**SIZES | {"sliding_window": 9} | changes)))
+    return decoder_of(make_model(MistralConfig(**SIZES | {"sliding_window": 9} | changes)))
 
 
 def test_packed_sequences_do_not_see_each_other() -> None:
@@ -216,7 +177,7 @@ def test_given_embeddings_take_the_place_of_looked_up_ones() -> None:
 
 def test_gradients_are_those_of_transformers() -> None:
     model = make_model(ARCHITECTURES["qwen3"])
-    decoder = make_decoder(model)
+    decoder = decoder_of(model)
     model(token_ids()).logits.square().mean().backward()
     decoder.logits(decoder(token_ids())).square().mean().backward()
     theirs = dict(model.named_parameters())
@@ -246,7 +207,7 @@ def test_rope_tables_hold_the_attention_factor() -> None:
 
 def test_training_in_place_does_not_reach_the_given_tensors() -> None:
     model = make_model(ARCHITECTURES["llama"])
-    decoder = make_decoder(model)
+    decoder = decoder_of(model)
     before = model.model.norm.weight.clone()
     with torch.no_grad():
         decoder.model.norm.weight.zero_()
@@ -257,12 +218,12 @@ def test_a_tied_checkpoint_may_repeat_its_table() -> None:
     model = make_model(ARCHITECTURES["llama, tied"])
     tensors = model.state_dict()
     assert "lm_head.weight" in tensors
-    names = make_decoder(model).state_dict().keys()
+    names = decoder_of(model).state_dict().keys()
     assert names == tensors.keys() - {"lm_head.weight"}
 
 
 def test_replaced_tensors_are_used() -> None:
-    decoder, other = make_small(), make_decoder(make_model(MistralConfig(**SIZES, sliding_window=9)))
+    decoder, other = make_small(), decoder_of(make_model(MistralConfig(**SIZES, sliding_window=9)))
     with torch.no_grad():
         other.model.norm.weight.mul_(2)
     decoder.replace({"model.norm.weight": other.model.norm.weight})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from forethought.engine.protocol import EmbeddingSpan
 from forethought.engine.runner import BLOCK_SIZE
@@ -25,6 +25,7 @@ from runner_steps import (
     make_sequences,
     run_in_steps,
 )
+from transformers_models import ARCHITECTURES, decoder_of, make_model
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog. " * 12,
@@ -43,6 +44,18 @@ def test_logits_do_not_depend_on_chunks_and_batches(window: int | None, lengths:
     sequences = make_sequences(lengths)
     for logits, sequence in zip(run_in_steps(runner, sequences, random), sequences, strict=True):
         torch.testing.assert_close(logits, expected_logits(decoder, sequence), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
+def test_every_architecture_has_the_logits_of_transformers(config: PreTrainedConfig) -> None:
+    """In chunks, from the cache and in batches, against one pass over each whole sequence."""
+    model = make_model(config)
+    runner = TorchRunner(decoder_of(model), blocks=BLOCKS)
+    sequences = make_sequences([100, 3, 57, 1])
+    for logits, sequence in zip(run_in_steps(runner, sequences, Random(0)), sequences, strict=True):
+        with torch.no_grad():
+            expected = model(torch.tensor([sequence.token_ids])).logits[0]
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
 def test_the_pulled_base_has_the_logits_of_transformers(base_directory: Path) -> None:
