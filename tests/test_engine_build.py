@@ -83,6 +83,15 @@ def test_by_default_the_cache_takes_a_share_of_the_free_memory(
     assert make(checkpoint, runner="torch").metrics().total_blocks == 64 * 512 // BLOCK_SIZE
 
 
+def test_the_context_and_the_digest_do_not_follow_the_free_memory(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_free_memory", lambda: 0)
+    core = make(checkpoint, runner="torch")
+    assert (core.context_length, core.metrics().total_blocks) == (512, 512 // BLOCK_SIZE)
+    assert core.digest == checkpoint.digest()
+
+
 def test_the_digest_is_that_of_the_checkpoint_as_loaded(checkpoint: Checkpoint) -> None:
     assert make(checkpoint, runner="torch", cache_tokens=512).digest == checkpoint.digest()
     small = make(checkpoint, runner="torch", cache_tokens=64)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forethought.model.config import DecoderConfig
 
 CACHE_SHARE = 0.25
-"""Share of the free memory that the KV cache gets when its size is not set."""
+"""Share of the free memory that the KV cache gets when its size is not set; one context it gets in any case."""
 
 CACHE_CONTEXTS = 64
 """Full contexts that it holds at most, then."""
@@ -116,8 +116,12 @@ def _cache_blocks(settings: EngineSettings, config: "DecoderConfig", dtype: torc
     if settings.cache_tokens:
         return blocks_for(settings.cache_tokens)
     block_bytes = 2 * config.layers * config.kv_heads * config.head_dim * BLOCK_SIZE * dtype.itemsize
-    fitting = int(_free_memory() * CACHE_SHARE) // block_bytes
-    return max(1, min(fitting, CACHE_CONTEXTS * blocks_for(context)))
+    fitting, one = int(_free_memory() * CACHE_SHARE) // block_bytes, blocks_for(context)
+    # Never less than one context: what a model is, and so its digest, must not follow the memory that happens to be
+    # free. The runners allocate lazily, so what is never written costs nothing.
+    if fitting < one:
+        log.warning("little memory is free for the KV cache", needed_bytes=one * block_bytes, context_length=context)
+    return max(one, min(fitting, CACHE_CONTEXTS * one))
 
 
 def _free_memory() -> int:

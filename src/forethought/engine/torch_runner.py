@@ -7,6 +7,7 @@ T new tokens of each sequence of a group, L cached positions, P blocks of X posi
 key-value heads, D head dimensions.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from forethought.engine.runner import BLOCK_SIZE, StepBatch
+from forethought.errors import EngineError
 from forethought.model.decoder import Decoder
 
 GATHER_POSITIONS = 1 << 16
@@ -75,8 +77,8 @@ class TorchRunner:
         shape = (config.layers, blocks, BLOCK_SIZE, config.kv_heads, config.head_dim)
         self._decoder = decoder.eval()
         # Zeros, because the kernel multiplies what a mask hides by nought, and nought times NaN is NaN.
-        self._keys_ZPXGD = torch.zeros(shape, dtype=decoder.dtype, device=decoder.device)
-        self._values_ZPXGD = torch.zeros_like(self._keys_ZPXGD)
+        self._keys_ZPXGD = _zeros(shape, decoder.dtype, decoder.device)
+        self._values_ZPXGD = _zeros(shape, decoder.dtype, decoder.device)
 
     @property
     def blocks(self) -> int:
@@ -120,6 +122,18 @@ class TorchRunner:
             CheckpointError: a name is unknown or a shape is wrong; then nothing has changed.
         """
         self._decoder.replace(tensors)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros. In main memory they take up room only where they are written; those of `torch.zeros` do at once."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        room = np.zeros(size, np.uint8)
+    except MemoryError:
+        raise EngineError(f"There is no room for {size / 2**20:.0f} MiB.", "Lower the engine's cache_tokens.") from None
+    return torch.as_tensor(room).view(dtype).view(shape)
 
 
 def _slots(batch: StepBatch) -> Int64:
