@@ -1,5 +1,6 @@
 """The compiled runner computes the decoder in bfloat16, and the same bits however tokens were cut into steps."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -258,7 +259,10 @@ def test_a_step_larger_than_what_was_allocated_is_refused(make_runner: Callable[
 
 
 def test_without_a_compiler_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "find_compiler", lambda: None)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    monkeypatch.setattr(build.importlib.util, "find_spec", lambda name: None)
+    build.find_compiler.cache_clear()
     with pytest.raises(EngineError, match=r"forethought\[compiler\]"):
         build.build(tmp_path)
 
@@ -270,6 +274,31 @@ def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(EngineError, match=r"false 1\.0 could not build"):
         build.build(tmp_path)
     assert not list((tmp_path / "kernels").iterdir())
+
+
+@pytest.mark.parametrize("which", ["directory", "library"])
+def test_a_library_that_others_could_have_written_is_not_run(tmp_path: Path, which: str) -> None:
+    path = build.build(tmp_path, PORTABLE)
+    assert path.parent.stat().st_mode & 0o777 == path.stat().st_mode & 0o777 == 0o700
+    open_to_others = path if which == "library" else path.parent
+    open_to_others.chmod(0o777)
+    with pytest.raises(EngineError, match=f"Delete {open_to_others}, or set FORETHOUGHT_CACHE_DIR"):
+        build.build(tmp_path, PORTABLE)
+
+
+def test_a_library_of_another_user_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "kernels"
+    directory.mkdir()
+    facts = os.stat_result((0o40700, 0, 0, 0, os.getuid() + 1, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(Path, "stat", lambda self, **options: facts)
+    with pytest.raises(EngineError, match="belongs to another user"):
+        build.build(tmp_path, PORTABLE)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match="FORETHOUGHT_CACHE_DIR"):
+        build.build(tmp_path / "file", PORTABLE)
 
 
 def test_the_library_is_built_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -44,11 +45,11 @@ class Compiler:
 
 
 @functools.cache
-def find_compiler() -> Compiler | None:
-    """The first C compiler that answers: what `$CC` names, if it is set, and nothing else; None when there is none.
+def find_compiler() -> Compiler:
+    """The first C compiler that answers; only what `$CC` names, if it is set.
 
     Raises:
-        EngineError: `$CC` names a compiler that is not there.
+        EngineError: there is none, or `$CC` names one that is not there.
     """
     named = shlex.split(os.environ.get("CC", ""))
     if named and not shutil.which(named[0]):
@@ -63,7 +64,10 @@ def find_compiler() -> Compiler | None:
             continue
         if answer.returncode == 0 and answer.stdout:
             return Compiler(tuple(command), answer.stdout.splitlines()[0])
-    return None
+    raise EngineError(
+        "No C compiler was found, so the fast kernels cannot be built.",
+        "Install gcc or clang, or run `pip install 'forethought[compiler]'`; or set the engine's runner to torch.",
+    )
 
 
 def processor() -> str:
@@ -89,18 +93,26 @@ def build(cache_dir: Path, defines: tuple[str, ...] = ()) -> Path:
     """The compiled library, built if need be. `defines` are C macros (tests use them to turn AMX off).
 
     Raises:
-        EngineError: there is no compiler, or it failed; the message carries its last words.
+        EngineError: there is no compiler, or it failed (the message carries its last words), or the cache cannot be
+            written, or somebody else could have put a library there.
     """
     compiler = find_compiler()
-    if compiler is None:
-        raise EngineError(
-            "No C compiler was found, so the fast kernels cannot be built.",
-            "Install gcc or clang, or run `pip install 'forethought[compiler]'`; or set the engine's runner to torch.",
-        )
     path = library_path(cache_dir, compiler, defines)
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_if_foreign(path.parent)
+        if not path.exists():
+            _compile(compiler, defines, path)
+        _refuse_if_foreign(path)
+    except OSError as error:
+        raise EngineError(
+            f"The kernels cannot be kept in {path.parent}: {error}.", "Set FORETHOUGHT_CACHE_DIR to another place."
+        ) from None
+    return path
+
+
+def _compile(compiler: Compiler, defines: tuple[str, ...], path: Path) -> None:
+    """Writes the library at `path`, at once: a process that builds the same at the same time does no harm."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         flags = [*FLAGS, *(f"-D{name}" for name in defines)]
@@ -112,5 +124,17 @@ def build(cache_dir: Path, defines: tuple[str, ...] = ()) -> Path:
         if answer.returncode != 0:
             last = " | ".join(answer.stderr.strip().splitlines()[-3:])
             raise EngineError(f"{compiler.version} could not build the kernels: {last}.", "Set CC to another compiler.")
+        made.chmod(0o700)
         made.replace(path)
-    return path
+
+
+def _refuse_if_foreign(path: Path) -> None:
+    """Raises if another user (root aside) owns or may write what is about to be run as this one."""
+    if not hasattr(os, "getuid"):
+        return
+    found = path.stat()
+    if found.st_uid not in (os.getuid(), 0) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise EngineError(
+            f"{path} belongs to another user, or others may write it: what it holds is not run.",
+            f"Delete {path}, or set FORETHOUGHT_CACHE_DIR to a directory of your own.",
+        )
