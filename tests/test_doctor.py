@@ -8,6 +8,7 @@ import pytest
 
 from command_line import CommandLine
 from forethought.cli import checks
+from forethought.engine.compiled.build import find_compiler
 from forethought.errors import DigestMismatch
 from forethought.model import base
 from forethought.model.registry import MODELS
@@ -77,17 +78,36 @@ def test_a_package_that_is_not_installed_is_named(forethought: CommandLine, monk
     assert report["packages"]["remedy"] == "pip install no-such-package"
 
 
-def test_without_a_compiler_the_engine_is_slower_and_works(
+@pytest.mark.parametrize(
+    ("chosen", "status", "state"),
+    [
+        ({"RUNNER": "auto"}, 0, "warning"),
+        ({"RUNNER": "compiled"}, 1, "missing"),
+        ({"RUNNER": "auto", "QUANTIZATION": "int8"}, 1, "missing"),
+    ],
+)
+def test_without_a_compiler_the_engine_is_slower_and_works_unless_the_kernels_are_needed(
+    forethought: CommandLine, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], status: int, state: str
+) -> None:
+    for name, value in ({"DTYPE": "auto"} | chosen).items():
+        monkeypatch.setenv(f"FORETHOUGHT_ENGINE__{name}", value)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    find_compiler.cache_clear()
+    found_status, report = found(forethought)
+    find_compiler.cache_clear()
+    assert (found_status, report["kernels"]["state"]) == (status, state)
+    assert "no-such-compiler" in report["kernels"]["detail"]
+    assert report["kernels"]["remedy"] == "Mend or unset CC."
+
+
+def test_kernels_that_can_be_built_are_named_with_their_compiler(
     forethought: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forethought.engine.compiled import build
-
     monkeypatch.setenv("FORETHOUGHT_ENGINE__RUNNER", "auto")
-    monkeypatch.setattr(build, "find_compiler", lambda: None)
-    status, report = found(forethought)
-    assert status == 0
-    assert report["kernels"]["state"] == "warning"
-    assert "pip install 'forethought[compiler]'" in report["kernels"]["remedy"]
+    monkeypatch.setenv("FORETHOUGHT_ENGINE__DTYPE", "auto")
+    _, report = found(forethought)
+    assert report["kernels"]["state"] == "ok"
+    assert find_compiler().version in report["kernels"]["detail"]
 
 
 def test_settings_say_where_they_come_from(forethought: CommandLine) -> None:

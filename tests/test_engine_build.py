@@ -1,16 +1,20 @@
 """Building a core: which runner, how large a cache, and a digest of what was loaded."""
 
+import io
+import shutil
 from pathlib import Path
 
 import pytest
 
-from forethought.engine import build, compiled
+from forethought import logs
+from forethought.engine import build
 from forethought.engine.build import build_core
+from forethought.engine.compiled import build as kernels
 from forethought.engine.core import EngineCore
 from forethought.engine.protocol import Sampling
 from forethought.engine.runner import BLOCK_SIZE
 from forethought.engine.threads import threads_for
-from forethought.errors import SettingsError
+from forethought.errors import EngineError, SettingsError
 from forethought.model.checkpoint import Checkpoint, LoadOptions
 from forethought.settings import EngineSettings, Settings, load_settings
 from runner_double import complete, make_request
@@ -31,27 +35,44 @@ def runner_of(core: EngineCore) -> str:
 
 
 @pytest.fixture
-def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "available", lambda: False)
+def broken_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that answers, and compiles nothing."""
+    false = shutil.which("false")
+    assert false
+    monkeypatch.setattr(kernels, "find_compiler", lambda: kernels.Compiler((false,), "false 1.0"))
+    monkeypatch.setenv("FORETHOUGHT_CACHE_DIR", str(tmp_path))
 
 
 def test_float32_runs_in_torch(checkpoint: Checkpoint) -> None:
     assert runner_of(make(checkpoint, dtype="float32", cache_tokens=64)) == "TorchRunner"
 
 
-@pytest.mark.skipif(not compiled.available(), reason="needs a C compiler")
 def test_the_compiled_runner_is_the_first_choice(checkpoint: Checkpoint) -> None:
     core = make(checkpoint, cache_tokens=64, threads=1)
     assert runner_of(core) == "CompiledRunner"
     assert complete(core, make_request("r", [1, 2, 3], 3, sampling=Sampling(temperature=0)))[0].token_ids
 
 
-@pytest.mark.usefixtures("without_compiler")
-def test_without_a_compiler_torch_runs(checkpoint: Checkpoint) -> None:
-    assert runner_of(make(checkpoint, cache_tokens=64)) == "TorchRunner"
+@pytest.mark.usefixtures("broken_compiler")
+def test_kernels_that_cannot_be_built_leave_the_work_to_torch_and_a_warning(
+    checkpoint: Checkpoint,
+) -> None:
+    written = io.StringIO()
+    logs.configure(stream=written)
+    assert runner_of(make(checkpoint, cache_tokens=512)) == "TorchRunner"
+    warning = written.getvalue()
+    assert "several times slower" in warning
+    assert "false 1.0 could not build the kernels" in warning
+    assert "Set CC to another compiler" in warning
 
 
-@pytest.mark.usefixtures("without_compiler")
+@pytest.mark.usefixtures("broken_compiler")
+def test_kernels_that_were_asked_for_and_cannot_be_built_are_an_error(checkpoint: Checkpoint) -> None:
+    with pytest.raises(EngineError, match="could not build the kernels"):
+        make(checkpoint, runner="compiled")
+
+
+@pytest.mark.usefixtures("broken_compiler")
 @pytest.mark.parametrize(
     ("engine", "says"),
     [

@@ -17,7 +17,7 @@ from typing import Literal
 
 import psutil
 
-from forethought.errors import CheckpointError, ForethoughtError
+from forethought.errors import CheckpointError, EngineError, ForethoughtError
 from forethought.reasoning.answer import Answer
 from forethought.reasoning.events import Event
 from forethought.settings import Settings, user_directory
@@ -102,17 +102,20 @@ def _settings_files(settings: Settings) -> Check:
 
 def _kernels(settings: Settings) -> Check:
     """The compiled kernels, built now if they are not in the cache yet."""
-    if settings.engine.runner == "torch":
-        return Check("kernels", "ok", "not used: the engine's runner is set to torch")
+    engine = settings.engine
+    if engine.runner == "torch" or engine.dtype == "float32":
+        return Check("kernels", "ok", f"not used: the engine's runner is {engine.runner}, its dtype {engine.dtype}")
     from forethought.engine.compiled.build import build, find_compiler
+    from forethought.engine.compiled.library import load
 
-    needed = settings.engine.runner == "compiled"
+    needed = engine.runner == "compiled" or engine.quantization != "none"
     try:
-        compiler, library = find_compiler(), build(settings.cache_dir)
-    except ForethoughtError as error:
+        library, compiler = build(settings.cache_dir), find_compiler()
+        load(settings.cache_dir)
+    except EngineError as error:
         slower = "" if needed else " The engine runs on torch instead, several times slower."
         return Check("kernels", "missing" if needed else "warning", error.message + slower, error.remedy)
-    return Check("kernels", "ok", f"{library} by {compiler.version if compiler else 'an earlier compiler'}")
+    return Check("kernels", "ok", f"{library} by {compiler.version}")
 
 
 def _cache(settings: Settings) -> Check:

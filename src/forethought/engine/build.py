@@ -11,7 +11,7 @@ from forethought.engine.core import EngineCore
 from forethought.engine.runner import BLOCK_SIZE, Runner
 from forethought.engine.threads import threads_for
 from forethought.engine.torch_runner import TorchRunner
-from forethought.errors import SettingsError
+from forethought.errors import EngineError, SettingsError
 from forethought.model.decoder import Decoder
 from forethought.model.digest import LoadOptions
 from forethought.settings import EngineSettings, Settings
@@ -40,7 +40,7 @@ def build_core(checkpoint: "Checkpoint", settings: Settings) -> EngineCore:
         EngineError: the runner cannot be built.
     """
     engine, config = settings.engine, checkpoint.config
-    compiled = _use_compiled(engine)
+    compiled = _use_compiled(settings)
     dtype = torch.bfloat16 if compiled or engine.dtype == "bfloat16" else torch.float32
     declared = checkpoint.capabilities.context_length
     blocks = _cache_blocks(engine, config, dtype, declared)
@@ -63,22 +63,30 @@ def build_core(checkpoint: "Checkpoint", settings: Settings) -> EngineCore:
     return EngineCore(runner, checkpoint.tokenizer, engine, context, digest)
 
 
-def _use_compiled(settings: EngineSettings) -> bool:
-    from forethought.engine.compiled import available
-
-    wanted = settings.runner
-    if settings.dtype == "float32":
-        if wanted == "compiled":
-            raise SettingsError("The compiled runner computes in bfloat16.", "Set engine.dtype to bfloat16 or auto.")
-        wanted = "torch"
-    if wanted == "auto":
-        wanted = "compiled" if available() else "torch"
-    if wanted == "compiled":
+def _use_compiled(settings: Settings) -> bool:
+    """Whether the compiled runner is what `settings` ask for and this machine can build."""
+    engine = settings.engine
+    if engine.runner == "compiled" and engine.dtype == "float32":
+        raise SettingsError("The compiled runner computes in bfloat16.", "Set engine.dtype to bfloat16 or auto.")
+    if engine.runner != "torch" and engine.dtype != "float32" and _kernels_load(settings):
         return True
-    if settings.quantization != "none":
-        message = f"engine.quantization {settings.quantization} needs the compiled runner, and torch is what runs here."
+    if engine.quantization != "none":
+        message = f"engine.quantization {engine.quantization} needs the compiled runner, and torch is what runs here."
         raise SettingsError(message, "Set it to none, or install a C compiler and leave runner and dtype on auto.")
     return False
+
+
+def _kernels_load(settings: Settings) -> bool:
+    from forethought.engine.compiled.library import load
+
+    try:
+        load(settings.cache_dir)
+    except EngineError as error:
+        if settings.engine.runner == "compiled":
+            raise
+        log.warning("torch computes, several times slower", reason=error.message, remedy=error.remedy)
+        return False
+    return True
 
 
 def _compiled(
