@@ -279,6 +279,21 @@ def test_logits_that_are_not_finite_end_their_request_and_leave_no_trace() -> No
     assert complete(core, replace(bad, id="again"))[0].finished.cached_tokens == 0
 
 
+def test_numbers_without_measure_disturb_nobody() -> None:
+    huge = 10**30
+    thinking = ThinkingBudget(huge, OPEN, (11, END), reserve=huge)
+    bold = make_request("bold", PROMPT, limits=Limits(huge, thinking=thinking), priority=-huge)
+    core, _ = make_core()
+    completions = complete(core, bold, make_request("other", [1, 2], 5, priority=huge))
+    assert [completion.finished.reason for completion in completions] == ["context", "max_tokens"]
+
+
+@pytest.mark.parametrize("top_k", [-1, 2**31, 2**63])
+def test_a_top_k_that_no_array_holds_is_refused(top_k: int) -> None:
+    with pytest.raises(RequestError, match=rf"top_k is {top_k}.*between 0 and 2\^31 - 1"):
+        Sampling(top_k=top_k)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
@@ -298,6 +313,12 @@ def test_logits_that_are_not_finite_end_their_request_and_leave_no_trace() -> No
         ({"spans": (span(30, 11, "x"),)}, RequestError, "leaves the prompt"),
         ({"spans": (span(3, 4, "x"), span(0, 4, "y"))}, RequestError, "overlaps"),
         ({"spans": (EmbeddingSpan(0, torch.zeros(2, 3), "x"),)}, RequestError, "shape"),
+        ({"spans": (EmbeddingSpan(0, torch.full((2, 4), float("nan")), "x"),)}, RequestError, "not finite"),
+        (
+            {"spans": (EmbeddingSpan(0, torch.full((2, 4), 1e300, dtype=torch.float64), "x"),)},
+            RequestError,
+            "not finite",
+        ),
         (
             {"grammar": Grammar("regex", "a"), "limits": Limits(5, thinking=ThinkingBudget(1, 1, (2,)))},
             GrammarError,

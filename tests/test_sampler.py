@@ -1,16 +1,18 @@
 """The sampler draws from the distribution that was asked for, and a row's token depends on nothing but the row."""
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from forethought.engine.grammar import allowed_tokens
 from forethought.engine.penalties import PenaltyTable
 from forethought.engine.protocol import Sampling
+from forethought.engine.row_blocks import WIDTH, block_sums, pick, zero_weights
 from forethought.engine.sampler import RowSettings, Sampled, SampledRow, Sampler, uniforms
 
 MANY = 20_000
@@ -239,6 +241,24 @@ def test_logits_that_are_not_finite_break_their_row_only(sampling: Sampling, bad
     sampled = sample(logits, [SampledRow(sampling, 1)] * 3)
     assert sampled.broken_R.tolist() == [False, True, False]
     assert sampled.token_ids_R[[0, 2]].tolist() == good.token_ids_R[[0, 2]].tolist()
+
+
+@given(weights=st.lists(st.floats(0.0, 1.0, width=32), min_size=3, max_size=6), random=st.randoms())
+@settings(max_examples=200, deadline=None)
+def test_a_weight_of_zero_is_not_picked_where_blocks_meet(weights: list[float], random: Random) -> None:
+    """Each block begins and ends with zeros; the random numbers are the borders themselves and their neighbours."""
+    weights_1P = zero_weights(1, len(weights) * WIDTH)
+    for block, weight in enumerate(weights):
+        weights_1P[0, block * WIDTH + random.randrange(2, WIDTH - 2)] = weight
+        weights_1P[0, block * WIDTH + random.randrange(2, WIDTH - 2)] = weight / 3
+    assume(weights_1P.any())
+    sums_1B = block_sums(weights_1P)
+    borders = np.concatenate([[0.0], (sums_1B.cumsum() / sums_1B.sum())])
+    uniforms = np.concatenate([borders, np.nextafter(borders, 0), np.nextafter(borders, 1)])
+    uniforms = uniforms[(uniforms >= 0) & (uniforms < 1)]
+    rows = len(uniforms)
+    places = pick(weights_1P.repeat(rows, 0), sums_1B.repeat(rows, 0), uniforms)
+    assert (weights_1P[0, places] > 0).all()
 
 
 def test_a_mask_forbids() -> None:

@@ -69,4 +69,7 @@ def _check_spans(spans: tuple[EmbeddingSpan, ...], prompt: int, hidden_size: int
                 f"The span at position {span.position} of {shape[0]} tokens overlaps another or leaves the prompt."
             )
             raise RequestError(message, "Spans stand apart, inside the prompt.")
+        if not span.embeddings_TD.float().isfinite().all():
+            message = f"The embeddings of the span at position {span.position} are not finite numbers."
+            raise RequestError(message, "Check the input and the model that they were computed from.")
         end = span.position + shape[0]

@@ -75,4 +75,5 @@ def _search(weights_RK: Float64, cumulative_RK: Float64, target_R: Float64) -> t
     weight_R = np.take_along_axis(weights_RK, place_R[:, None], 1)[:, 0]
     behind_R = np.take_along_axis(cumulative_RK, place_R[:, None], 1)[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return place_R, 1 - (behind_R - target_R) / weight_R
+        # Where sums are rounded, a little less than 0 may come out, and 0 itself must not find a weight of 0.
+        return place_R, np.maximum(0.0, 1 - (behind_R - target_R) / weight_R)
