@@ -222,7 +222,7 @@ class Decoder(nn.Module):
             CheckpointError: a name is unknown or a shape is wrong; then nothing has changed.
         """
         own = self.state_dict()
-        for name, tensor in fitting_tensors(self.config, tensors, complete=False).items():
+        for name, tensor in _fitting(own, self.config, tensors, complete=False).items():
             own[name].copy_(tensor)
 
 
@@ -236,6 +236,13 @@ def fitting_tensors(
     """
     with torch.device("meta"):
         own = Decoder(config).state_dict()
+    return _fitting(own, config, tensors, complete=complete)
+
+
+def _fitting(
+    own: Mapping[str, torch.Tensor], config: DecoderConfig, tensors: Mapping[str, torch.Tensor], *, complete: bool
+) -> dict[str, torch.Tensor]:
+    """`own` are the decoder's tensors; with an adapter attached it has more than its config says."""
     given = {name: tensor for name, tensor in tensors.items() if not _redundant(name, config)}
     if complete and (missing := own.keys() - given.keys()):
         raise CheckpointError(f"The weights lack {_some(missing)}.", _MISMATCH_REMEDY)
