@@ -29,7 +29,10 @@ from forethought.model.tokenizer import Tokenizer
 
 TEMPLATES = Path(__file__).parent / "data" / "chat_templates"
 
-_CORPUS = "the model thinks before it answers the user and calls a tool with arguments system assistant\n\n"
+_CORPUS = (
+    "the model thinks before it answers the user and calls a tool with arguments system assistant\n\n"
+    '<think>\n</think>\n\n<tool_call>\n{"name": "a", "arguments": {}}\n</tool_call> é 😀\n'
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def backend(family: str) -> Backend:
     tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokens.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     tokens.train_from_iterator([_CORPUS] * 8, trainer)
     named = FAMILIES[family]
