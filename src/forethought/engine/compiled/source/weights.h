@@ -49,6 +49,7 @@ INLINE void unpack_int8(const uint8_t *tile, bf16 *out) {
   f16x d = load16_half((const uint16_t *)tile), low = low_twice(d), high = high_twice(d);
   const int8_t *q = (const int8_t *)(tile + 32);
   for (int row = 0; row < 16; row++, q += 32) {
+    if (row % 2 == 0) __builtin_prefetch(tile + AHEAD + row * 34);
     f16x a = __builtin_convertvector(widen_signed(q), f16x) * low;
     f16x b = __builtin_convertvector(widen_signed(q + 16), f16x) * high;
     store32_bf16(out + row * 32, a, b);
@@ -63,15 +64,16 @@ INLINE void unpack_int4(const uint8_t *tile, bf16 *out) {
   f16x d_low = low_twice(d), d_high = high_twice(d), m_low = low_twice(m), m_high = high_twice(m);
   for (int half = 0; half < 2; half++) {
     u16x low = *(const u16x *)(tile + 64 + half * 128), high = *(const u16x *)(tile + 128 + half * 128);
-    for (int row = 0; row < 8; row++, low >>= 4, high >>= 4)
+    for (int row = 0; row < 8; row++, low >>= 4, high >>= 4) {
+      if (row % 3 == 0) __builtin_prefetch(tile + AHEAD + half * 192 + row / 3 * 64); /* a tile's five lines, one by one */
       store32_bf16(out + (half * 8 + row) * 32, half_byte(low) * d_low + m_low, half_byte(high) * d_high + m_high);
+    }
   }
 }
 
 /* One step of a packed panel, in bfloat16. */
 INLINE void unpack_step(const Linear *w, const uint8_t *data, bf16 *out) {
   const long bytes = tile_bytes(w->format);
-  expect(data, 2 * bytes);
   for (int t = 0; t < 2; t++)
     w->format == INT4 ? unpack_int4(data + t * bytes, out + t * TILE) : unpack_int8(data + t * bytes, out + t * TILE);
 }
