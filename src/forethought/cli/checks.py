@@ -20,7 +20,7 @@ import psutil
 from forethought.errors import CheckpointError, EngineError, ForethoughtError
 from forethought.reasoning.answer import Answer
 from forethought.reasoning.events import Event
-from forethought.settings import Settings, user_directory
+from forethought.settings import Settings, our_variables, settings_file
 
 SELF_TEST_SECONDS = 5.0
 SELF_TEST_QUESTION = "Tell me a long story about a lighthouse keeper."
@@ -92,12 +92,10 @@ def _packages(settings: Settings) -> Check:
 
 
 def _settings_files(settings: Settings) -> Check:
-    candidates = (Path("forethought.toml"), user_directory("XDG_CONFIG_HOME", ".config") / "forethought.toml")
-    files = [str(path) for path in candidates if path.exists()]
-    variables = sorted(name for name in os.environ if name.startswith("FORETHOUGHT_"))
+    files = [str(settings_file())] if settings_file().exists() else []
     engine = settings.engine
     chosen = f"model {settings.model}, runner {engine.runner}, dtype {engine.dtype}, quantization {engine.quantization}"
-    return Check("settings", "ok", f"{chosen}; from {', '.join([*files, *variables]) or 'the defaults'}")
+    return Check("settings", "ok", f"{chosen}; from {', '.join([*files, *our_variables()]) or 'the defaults'}")
 
 
 def _kernels(settings: Settings) -> Check:
