@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from forethought.engine.protocol import EmbeddingSpan
-from forethought.engine.runner import BLOCK_SIZE
+from forethought.engine.runner import BLOCK_SIZE, StepBatch
 from forethought.engine.torch_runner import TorchRunner
 from forethought.errors import CheckpointError
 from forethought.model.checkpoint import Checkpoint
@@ -109,6 +109,47 @@ def test_a_copied_block_serves_another_sequence() -> None:
     runner.copy_block(original.table[1], fork.table[1])
     logits = runner.forward(make_batch([(fork, 3)]))
     torch.testing.assert_close(logits, expected_logits(decoder, fork)[35:], atol=1e-5, rtol=0)
+
+
+def poison(batch: StepBatch, tokens: slice) -> StepBatch:
+    """Those tokens of the step get embeddings that are not numbers."""
+    batch.spans.append((tokens.start, EmbeddingSpan(0, torch.full((tokens.stop - tokens.start, 48), torch.nan), "x")))
+    return batch
+
+
+def test_a_reused_block_keeps_nothing_of_a_request_that_was_not_finite() -> None:
+    decoder = make_decoder(make_config())
+    runner = TorchRunner(decoder, blocks=BLOCKS)
+    (sequence,) = make_sequences([70])
+    assert runner.forward(poison(make_batch([(sequence, 70)]), slice(0, 70))).isnan().all()
+    healthy = Sequence(make_sequences([50])[0].token_ids, sequence.table)
+    logits = torch.cat([runner.forward(make_batch([(healthy, count)])) for count in (10, 1, 30, 9)])
+    torch.testing.assert_close(logits, expected_logits(decoder, healthy), atol=1e-5, rtol=0)
+
+
+def test_a_copied_block_brings_nothing_from_behind_the_part_that_is_shared() -> None:
+    decoder = make_decoder(make_config())
+    runner = TorchRunner(decoder, blocks=BLOCKS)
+    (original,) = make_sequences([BLOCK_SIZE])
+    runner.forward(make_batch([(original, 10)]))
+    runner.forward(poison(make_batch([(original, BLOCK_SIZE - 10)]), slice(0, BLOCK_SIZE - 10)))
+    fork = Sequence([*original.token_ids[:10], 1, 2, 3], [(original.table[0] + 1) % BLOCKS], cached=10)
+    runner.copy_block(original.table[0], fork.table[0])
+    logits = torch.cat([runner.forward(make_batch([(fork, count)])) for count in (1, 2)])
+    torch.testing.assert_close(logits, expected_logits(decoder, fork)[10:], atol=1e-5, rtol=0)
+
+
+def test_what_is_not_finite_stays_with_its_sequence() -> None:
+    """Even when they are computed together, and the shorter one is padded with a block that the other may have."""
+    decoder = make_decoder(make_config())
+    runner = TorchRunner(decoder, blocks=BLOCKS)
+    bad, good = make_sequences([4 * BLOCK_SIZE, 3 * BLOCK_SIZE])
+    bad.table = list(range(4))
+    good.table = [10, 11, 12]
+    first, last = 3 * BLOCK_SIZE, 2 * BLOCK_SIZE
+    runner.forward(poison(make_batch([(bad, first), (good, last)]), slice(0, first)))
+    logits = runner.forward(make_batch([(bad, BLOCK_SIZE), (good, BLOCK_SIZE)]))[BLOCK_SIZE:]
+    torch.testing.assert_close(logits, expected_logits(decoder, good)[last:], atol=1e-5, rtol=0)
 
 
 def test_an_embedding_span_takes_the_place_of_its_tokens() -> None:

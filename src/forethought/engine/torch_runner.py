@@ -45,10 +45,12 @@ class _Group:
 class _PagedAttention:
     """Attention of one step: writes the new keys and values into the cache, then mixes from it."""
 
-    def __init__(self, keys_ZPXGD: torch.Tensor, values_ZPXGD: torch.Tensor, batch: StepBatch, window: int | None):
+    def __init__(
+        self, keys_ZPXGD: torch.Tensor, values_ZPXGD: torch.Tensor, slots_N: torch.Tensor, groups: list[_Group]
+    ) -> None:
         self._keys, self._values = keys_ZPXGD, values_ZPXGD
-        self._slots_N = torch.as_tensor(_slots(batch), device=keys_ZPXGD.device)
-        self._groups = list(_groups(batch, window, keys_ZPXGD.device))
+        self._slots_N = slots_N
+        self._groups = groups
 
     def __call__(
         self, layer: int, queries_BTHD: torch.Tensor, keys_BTGD: torch.Tensor, values_BTGD: torch.Tensor
@@ -76,9 +78,10 @@ class TorchRunner:
         config = decoder.config
         shape = (config.layers, blocks, BLOCK_SIZE, config.kv_heads, config.head_dim)
         self._decoder = decoder.eval()
-        # Zeros, because the kernel multiplies what a mask hides by nought, and nought times NaN is NaN.
         self._keys_ZPXGD = _zeros(shape, decoder.dtype, decoder.device)
         self._values_ZPXGD = _zeros(shape, decoder.dtype, decoder.device)
+        # Blocks copied since the last step: what stands behind the part that was asked for is another sequence's.
+        self._copied: list[int] = []
 
     @property
     def blocks(self) -> int:
@@ -104,7 +107,11 @@ class TorchRunner:
         embeddings_BTC = decoder.embed(token_ids_BT)
         for row, span in batch.spans:
             embeddings_BTC[0, row : row + len(span.embeddings_TD)] = span.embeddings_TD.to(embeddings_BTC)
-        attention = _PagedAttention(self._keys_ZPXGD, self._values_ZPXGD, batch, decoder.config.sliding_window)
+        slots_N = _slots(batch)
+        self._clear_leftovers(slots_N)
+        slots_at_device_N = torch.as_tensor(slots_N, device=device)
+        groups = list(_groups(batch, decoder.config.sliding_window, device))
+        attention = _PagedAttention(self._keys_ZPXGD, self._values_ZPXGD, slots_at_device_N, groups)
         hidden_BTC = decoder(token_ids_BT, positions_BT, embeddings_BTC=embeddings_BTC, attention=attention)
         logit_rows_R = torch.as_tensor(batch.logit_rows_R, device=device)
         return decoder.logits(hidden_BTC[0, logit_rows_R]).float()
@@ -114,6 +121,7 @@ class TorchRunner:
         """Copies the KV of one block in all layers."""
         for cache_ZPXGD in (self._keys_ZPXGD, self._values_ZPXGD):
             cache_ZPXGD[:, target] = cache_ZPXGD[:, source]
+        self._copied.append(target)
 
     def update_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Replaces tensors by their Hugging Face names; the KV cache is the caller's to forget.
@@ -122,6 +130,18 @@ class TorchRunner:
             CheckpointError: a name is unknown or a shape is wrong; then nothing has changed.
         """
         self._decoder.replace(tensors)
+
+    def _clear_leftovers(self, slots_N: Int64) -> None:
+        """Zeroes what another sequence left behind the first slot that is written of a new or a copied block.
+
+        The kernel adds a mask to the scores and multiplies the values by nought, so NaN shows through both.
+        """
+        block_N = slots_N // BLOCK_SIZE
+        first_N = (slots_N % BLOCK_SIZE == 0) | np.isin(block_N, self._copied)
+        for slot, block in zip(slots_N[first_N].tolist(), block_N[first_N].tolist(), strict=True):
+            for cache_ZPXGD in (self._keys_ZPXGD, self._values_ZPXGD):
+                cache_ZPXGD[:, block, slot % BLOCK_SIZE :] = 0
+        self._copied.clear()
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -161,8 +181,10 @@ def _group(
     batch: StepBatch, members: Int64, count: int, width: int, window: int | None, device: torch.device
 ) -> _Group:
     rows_ST = batch.starts_S[members].astype(np.int64)[:, None] + np.arange(count)
-    # Table entries past the end of a sequence are -1: any block will do there, the mask hides it.
-    blocks_SP = np.maximum(batch.tables_SB[members, :width], 0).astype(np.int64)
+    # Past the end of a sequence its own first block stands in: masked, and free of what others may have left.
+    inside_SP = np.arange(width) < -(-batch.lengths_S[members] // BLOCK_SIZE)[:, None]
+    tables_SP = batch.tables_SB[members, :width]
+    blocks_SP = np.where(inside_SP, tables_SP, tables_SP[:, :1]).astype(np.int64)
     distance_STL = batch.positions_N[rows_ST][:, :, None] - np.arange(width * BLOCK_SIZE, dtype=np.int32)
     mask_STL = distance_STL >= 0
     if window is not None:
