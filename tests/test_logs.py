@@ -75,13 +75,42 @@ def test_hidden_text_survives_a_pickle_and_compares_by_value() -> None:
     assert len({Hidden("a"), Hidden("a")}) == 1
 
 
-def test_an_exception_that_mentions_hidden_text_logs_its_length(stream: io.StringIO) -> None:
-    logs.configure(stream=stream)
+def log_an_error() -> None:
+    """One that quotes hidden text, and tries to forge a line, in its message and in that of its cause."""
     try:
-        raise ValueError(f"cannot parse {Hidden(SECRET)}")
+        try:
+            raise KeyError(f"{SECRET}\nforged \x1b[31m")
+        except KeyError as error:
+            raise ValueError(f"cannot parse {SECRET}") from error
     except ValueError as error:
         get_logger("test").error("turn failed", error=error)
-    assert "ValueError: cannot parse <hidden 27 chars>" in stream.getvalue()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("level", ["info", "warning", "error"])
+def test_a_traceback_has_places_and_types_and_no_messages(stream: io.StringIO, as_json: bool, level: str) -> None:
+    logs.configure(level, as_json=as_json, stream=stream)
+    log_an_error()
+    written = json.loads(stream.getvalue())["traceback"] if as_json else stream.getvalue()
+    assert f'File "{__file__}", line ' in written
+    assert written.index("in log_an_error") < written.index("KeyError") < written.index("ValueError")
+    assert SECRET not in stream.getvalue()
+
+
+def test_other_handlers_do_not_get_the_exception_either(caplog: pytest.LogCaptureFixture, stream: io.StringIO) -> None:
+    logging.getLogger(logs.ROOT).propagate = True
+    caplog.set_level(logging.WARNING, logs.ROOT)
+    log_an_error()
+    assert "turn failed" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_at_debug_a_traceback_has_messages_which_command_no_terminal_and_forge_no_line(stream: io.StringIO) -> None:
+    logs.configure("debug", stream=stream)
+    log_an_error()
+    assert f"ValueError: cannot parse {SECRET}" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+    assert all(line.startswith("  ") for line in stream.getvalue().splitlines()[1:] if line)
 
 
 def test_only_the_listed_places_reveal_hidden_text() -> None:

@@ -1,6 +1,7 @@
 """A turn's events keep their laws, whatever the model writes and wherever the engine breaks."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forethought import logs
 from forethought.engine.protocol import EngineEvent, Finished, Limits, Request, StopReason, TokenEvent
 from forethought.errors import EngineDown, EngineError, GrammarError, RequestError
 from forethought.logs import Hidden
@@ -291,7 +293,13 @@ def test_the_engines_failure_is_the_turns() -> None:
     assert done(events).error == TurnError("engine_error", "The engine process died.")
 
 
-def test_a_bug_of_ours_fails_the_turn_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_of_ours_fails_the_turn_and_is_logged_without_its_message(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `caplog` listens at the root logger; the command line keeps our lines from it.
+    monkeypatch.setattr(logging.getLogger(logs.ROOT), "propagate", True)
+    caplog.set_level(logging.WARNING, logs.ROOT)
+
     class Broken(ScriptedParser):
         def feed(self, token_ids: Iterable[int]) -> list[Piece]:
             raise KeyError("secret thought")
@@ -303,6 +311,10 @@ def test_a_bug_of_ours_fails_the_turn_and_is_logged(caplog: pytest.LogCaptureFix
     assert result.done.error is not None
     assert result.done.error.code == "internal_error"
     assert engine.stream.cancelled
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("ERROR", "turn broke")
+    assert "KeyError" in record.__dict__["trace"]
+    assert "secret thought" not in f"{caplog.text} {record.__dict__}"
 
 
 def test_a_refusal_takes_the_place_of_the_first_event() -> None:

@@ -2,13 +2,16 @@
 
 A log line is an event name and fields (`log.info("turn done", tokens=12)`), written as `key=value` for people or as
 one JSON object a line for machines. Hidden text (the chain of thought) travels in `Hidden`, whose every textual form
-is its length; nothing here ever calls `reveal`, at no level, so no log line can carry it.
+is its length; nothing here ever calls `reveal`, at no level, so no log line can carry it. The message of an exception
+may quote anything, so a traceback has messages only at debug.
 """
 
 import json
 import logging
 import sys
 import time
+import traceback
+from textwrap import indent
 from typing import Any, TextIO, cast
 
 ROOT = "forethought"
@@ -63,13 +66,15 @@ class Logger:
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, *, error: BaseException | None = None, **fields: object) -> None:
-        """Something broke. With `error`, its traceback follows (source lines, never values)."""
+        """Something broke. With `error`, its traceback follows: places and types, and messages only at debug."""
         self._write(logging.ERROR, event, fields, error)
 
     def _write(self, level: int, event: str, fields: dict[str, object], error: BaseException | None = None) -> None:
         if self._target.isEnabledFor(level):
-            # The event is an argument, not the format string: a stray % in it stays a %.
-            self._target.log(level, "%s", event, exc_info=error, extra={"fields": fields}, stacklevel=3)
+            extra = {"fields": fields, "trace": _trace(error) if error is not None else ""}
+            # The event is an argument, not the format string: a stray % in it stays a %. No `exc_info`: the handlers
+            # of a program that uses us would write the exception out, message and all.
+            self._target.log(level, "%s", event, extra=extra, stacklevel=3)
 
 
 def get_logger(name: str) -> Logger:
@@ -99,7 +104,7 @@ class HumanFormatter(logging.Formatter):
         pairs = "".join(f" {key}={_plain(value)}" for key, value in _fields(record).items())
         level = record.levelname.lower()
         line = f"{_timestamp(record)} {level} {record.name}: {_escaped(record.getMessage())}{pairs}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{indent(_visible(trace), '  ')}" if (trace := _trace_of(record)) else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -115,13 +120,39 @@ class JsonFormatter(logging.Formatter):
         }
         if fields := _fields(record):
             entry["fields"] = fields
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+        if trace := _trace_of(record):
+            entry["traceback"] = trace
         return json.dumps(entry, default=str)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return cast(dict[str, Any], getattr(record, "fields", {}))
+
+
+def _trace_of(record: logging.LogRecord) -> str:
+    return cast(str, getattr(record, "trace", ""))
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback of an exception and of those it came from, oldest first. Without messages, unless at debug."""
+    if logging.getLogger(ROOT).getEffectiveLevel() <= logging.DEBUG:
+        return "".join(traceback.format_exception(error)).rstrip()
+    lines: list[str] = []
+    for each in reversed(_chain(error)):
+        frames = ((frame.f_code, line) for frame, line in traceback.walk_tb(each.__traceback__))
+        lines += [f'File "{code.co_filename}", line {line}, in {code.co_name}' for code, line in frames]
+        lines.append(type(each).__qualname__)
+    return "\n".join(lines)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception, its cause (or what was handled when it was raised), and so on."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:
+        chain.append(following)
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    return chain
 
 
 def _timestamp(record: logging.LogRecord) -> str:
@@ -144,3 +175,8 @@ def _escaped(text: str) -> str:
     if text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())[1:-1]
+
+
+def _visible(text: str) -> str:
+    """Several lines, without control characters other than their line breaks."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
