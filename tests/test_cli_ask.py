@@ -1,11 +1,13 @@
 """`forethought ask`: the answer on standard output, the rest beside it, and an exit status that scripts can trust."""
 
+import io
 import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from command_line import CommandLine
 from forethought.cli import terminal
@@ -147,3 +149,8 @@ def test_what_a_model_writes_cannot_command_a_terminal(hostile: str) -> None:
     assert not set("\x1b\x9b\x07\r") & set(shown)
     assert shown.startswith("safe")
     assert shown.endswith("\n\ttext")
+    notes = io.StringIO()
+    speaker = terminal.Terminal(notes=Console(file=notes, color_system=None))
+    speaker.error(f"The template says {hostile}.", f"Mend {hostile}.")
+    speaker.note(hostile)
+    assert not set("\x1b\x9b\x07\r") & set(notes.getvalue())

@@ -44,12 +44,13 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """A remark beside the answer."""
-        self.notes.print(text, style="dim", markup=False)
+        self.notes.print(printable(text), style="dim", markup=False)
 
     def error(self, message: str, remedy: str = "") -> None:
         """One line about what went wrong, with its remedy."""
-        self.notes.print(f"error: {message}", style="bold red", markup=False, end="")
-        self.notes.print(f" {remedy}" if remedy else "", markup=False)
+        # Both may quote a file or a model: a checkpoint's template, say.
+        self.notes.print(printable(f"error: {message}"), style="bold red", markup=False, end="")
+        self.notes.print(printable(f" {remedy}") if remedy else "", markup=False)
 
 
 class TurnView:
