@@ -122,12 +122,6 @@ def test_an_error_is_one_line_with_its_remedy(run: Run, arguments: list[str], sa
     assert err.count("\n") == 1
 
 
-def test_attached_needs_an_adapter(run: Run, tiny_checkpoint: Path) -> None:
-    status, _, err = run("models", "digest", str(tiny_checkpoint), "--attached")
-    assert status == 1
-    assert "There is no adapter" in err
-
-
 def test_a_setting_that_cannot_work_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORETHOUGHT_ENGINE__THREADS", "many")
     status, _, err = run("models", "list")

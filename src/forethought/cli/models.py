@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from forethought.cli.table import print_facts, print_table
-from forethought.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -108,7 +107,6 @@ def digest(
     context: typer.Context,
     model: ModelArgument = None,
     quantization: Annotated[Literal["none", "int8"], typer.Option(help="As the engine would load it.")] = "none",
-    attached: Annotated[bool, typer.Option("--attached", help="The adapter is attached, not merged.")] = False,
     context_length: Annotated[
         int | None, typer.Option(min=1, help="A context other than the declared one.", show_default=False)
     ] = None,
@@ -118,10 +116,7 @@ def digest(
     from forethought.model.checkpoint import LoadOptions
 
     checkpoint = _resolve(context, model)
-    if attached and checkpoint.adapter is None:
-        raise CheckpointError("There is no adapter to attach.", "Leave out --attached, or name an adapter's directory.")
-    load = LoadOptions(quantization, "attached" if attached else None, context_length)
-    found = checkpoint.digest(load)
+    found = checkpoint.digest(LoadOptions(quantization, context_length))
     if as_json:
         _print_json({"directory": str(checkpoint.directory), "digest": found})
     else:

@@ -14,23 +14,22 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-
-AdapterUse = Literal["none", "merged", "attached"]
 
 _SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What changes behaviour at load: the engine's `quantization`, whether the adapter is merged into the weights or
-    attached to them (None: merged, if there is one), and a context length other than the declared one."""
+    """What changes behaviour at load: the engine's `quantization`, and a context length other than the declared one.
+
+    An adapter is always merged into the weights; the digest says so.
+    """
 
     quantization: str = "none"
-    adapter: AdapterUse | None = None
     context_length: int | None = None
 
 
@@ -51,8 +50,7 @@ class DigestParts:
 
 def checkpoint_digest(parts: DigestParts) -> str:
     """The digest, as "sha256:" and 64 hexadecimal digits."""
-    has_adapter = parts.adapter is not None
-    load = asdict(parts.load) | {"adapter": parts.load.adapter or ("merged" if has_adapter else "none")}
+    load = asdict(parts.load) | {"adapter": "none" if parts.adapter is None else "merged"}
     content = {
         "schema_version": _SCHEMA_VERSION,
         "base": tensor_records(parts.base),
