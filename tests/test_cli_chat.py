@@ -183,6 +183,24 @@ class Person:
         self.process.wait()
 
 
+def test_a_cache_that_cannot_be_written_costs_a_person_the_history_and_nothing_else(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    person = Person(tiny_checkpoint, tmp_path / "file" / "cache")
+    try:
+        person.sees("the chat's history is not kept")
+        person.sees(">>>")
+        person.types("Hello?\r")
+        person.sees("thinking…")
+        person.types("\x03")
+        person.sees(">>>")
+        person.types("\x04")
+        assert person.process.wait(person.PATIENCE) == 0
+    finally:
+        person.leave()
+
+
 def test_a_person_talks_interrupts_and_leaves(tiny_checkpoint: Path, tmp_path: Path) -> None:
     person = Person(tiny_checkpoint, tmp_path)
     try:

@@ -8,11 +8,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from forethought import logs
+
 if TYPE_CHECKING:
+    from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 QUOTE = '"""'
 """Opens and closes a message of several lines, at a terminal and in a pipe alike."""
+
+log = logs.get_logger(__name__)
 
 
 class Input(Protocol):
@@ -55,21 +60,19 @@ class PipeInput:
 
 
 class TerminalInput:
-    """A prompt with history (kept in `history`), completion of commands, and a status line below it."""
+    """A prompt with history (kept in `history`, where that can be written), completion of commands, and a status line
+    below it."""
 
     interactive = True
 
     def __init__(self, history: Path, commands: Sequence[str], status: Callable[[], str]) -> None:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
-        from prompt_toolkit.history import FileHistory
         from prompt_toolkit.shortcuts import CompleteStyle
         from prompt_toolkit.styles import Style
 
-        history.parent.mkdir(parents=True, exist_ok=True)
-        history.touch(mode=0o600)
         session: PromptSession[str] = PromptSession(
-            history=FileHistory(str(history)),
+            history=_history(history),
             completer=WordCompleter(list(commands), sentence=True),
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,
@@ -91,6 +94,20 @@ class TerminalInput:
                 return await self._prompt("... " if more else ">>> ")
         except EOFError:
             return None
+
+
+def _history(file: Path) -> History:
+    """What was typed in earlier chats and is typed in this one; only the latter, if the file cannot be had."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        with file.open("r+b"):
+            return FileHistory(str(file))
+    except OSError as error:
+        log.warning("the chat's history is not kept", reason=str(error))
+        return InMemoryHistory()
 
 
 def _keys() -> KeyBindings:
