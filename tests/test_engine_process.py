@@ -98,7 +98,7 @@ def test_an_id_in_flight_is_refused_at_once(counting_spec: SpecMaker) -> None:
     async def body() -> None:
         async with running(counting_spec()) as engine:
             stream = engine.submit(ask("a"))
-            with pytest.raises(RequestError, match="id a is in flight"):
+            with pytest.raises(RequestError, match="id 'a' is in flight"):
                 engine.submit(ask("a"))
             await read(stream)
             assert await answer(engine, ask("a")) == counted(3)
@@ -110,7 +110,7 @@ def test_a_full_queue_says_so_at_once(counting_spec: SpecMaker) -> None:
     async def body() -> None:
         async with running(counting_spec(max_running=1, max_queued=2)) as engine:
             streams = [engine.submit(ask(str(i))) for i in range(3)]
-            with pytest.raises(QueueFull, match="3 requests"):
+            with pytest.raises(QueueFull, match="2 requests are waiting"):
                 engine.submit(ask("one too many"))
             for stream in streams:
                 assert await read(stream) == counted(3)

@@ -18,6 +18,7 @@ from forethought.errors import (
     CheckpointError,
     ContextLengthError,
     EngineDown,
+    EngineError,
     GrammarError,
     QueueFull,
     RequestError,
@@ -309,6 +310,133 @@ def test_closing_lets_go_of_who_waits_for_completions() -> None:
     for thread in (closing, waiting):
         thread.join(20)
     assert result[0].finished.reason == "cancelled"
+
+
+def test_who_waits_for_completions_hears_of_a_step_that_hangs() -> None:
+    engine, gate = gated(step_timeout=0.5)
+    with engine:
+        with pytest.raises(EngineError, match=r"No step has ended within 0.5 s\. Close.*engine\.step_timeout"):
+            engine.generate([make_request("r", PROMPT, 300)])
+        gate.open.set()
+        assert engine.generate([make_request("next", PROMPT, 3)])[0].finished.reason == "max_tokens"
+        assert engine.metrics().cancelled == 1
+
+
+def test_many_steps_may_take_longer_than_one() -> None:
+    core, _ = make_core()
+    step = core.step
+
+    def slow() -> list[tuple[str, EngineEvent]]:
+        threading.Event().wait(0.02)
+        return step()
+
+    core.step = slow  # type: ignore[method-assign]
+    with make_engine(core, step_timeout=0.5) as engine:
+        assert engine.generate([make_request("r", PROMPT, 60)])[0].finished.reason == "max_tokens"
+
+
+def test_an_update_behind_a_step_that_hangs_is_given_up_and_never_made() -> None:
+    engine, gate = gated(step_timeout=0.5)
+    with engine:
+
+        def ask() -> None:
+            with pytest.raises(EngineError, match="No step has ended"):
+                engine.generate([make_request("r", PROMPT, 1)])
+
+        waiting = threading.Thread(target=ask)
+        waiting.start()
+        assert gate.entered.wait(20)
+        with pytest.raises(EngineError, match="No step has ended"):
+            engine.replace_weights({"salt": torch.tensor(99)})
+        waiting.join(20)
+        gate.open.set()
+        assert engine.generate([make_request("next", PROMPT, 3)])[0].finished.reason == "max_tokens"
+        assert gate.salt == 0
+
+
+def test_an_update_that_hangs_says_so() -> None:
+    core, _ = make_core()
+    release = threading.Event()
+
+    def hang(_: object) -> None:
+        assert release.wait(20)
+
+    core.update_weights = hang  # type: ignore[method-assign]
+    with make_engine(core, step_timeout=0.5, start_timeout=0.7) as engine:
+        with pytest.raises(EngineError, match=r"No update has ended within 0.7 s.*engine\.start_timeout"):
+            engine.replace_weights({"salt": torch.tensor(99)})
+        release.set()
+        assert engine.generate([make_request("next", PROMPT, 3)])[0].finished.reason == "max_tokens"
+
+
+def test_a_step_that_outlasts_the_engine_is_ignored() -> None:
+    engine, gate = gated(step_timeout=0.1)
+
+    async def main() -> None:
+        await engine.start()
+        stream = engine.submit(make_request("r", PROMPT, 300))
+        await asyncio.to_thread(gate.entered.wait, 20)
+        await engine.close()
+        (finished,) = await read(stream)
+        assert isinstance(finished, Finished)
+        assert finished.reason == "cancelled"
+        gate.open.set()
+        assert engine._thread
+        await asyncio.to_thread(engine._thread.join, 20)
+        assert not engine._thread.is_alive()
+        with pytest.raises(EngineDown, match="closed"):
+            engine.submit(make_request("late", PROMPT))
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_breaks_after_it_was_closed_is_closed() -> None:
+    engine, gate = gated(step_timeout=0.1)
+
+    async def main() -> None:
+        await engine.start()
+        stream = engine.submit(make_request("r", PROMPT, 300))
+        await asyncio.to_thread(gate.entered.wait, 20)
+        core = engine._core
+        assert core
+        await engine.close()
+        core.step = cast(Any, None)
+        gate.open.set()
+        assert engine._thread
+        await asyncio.to_thread(engine._thread.join, 20)
+        assert len(await read(stream)) == 1
+        with pytest.raises(EngineDown, match="closed"):
+            engine.submit(make_request("late", PROMPT))
+
+    asyncio.run(main())
+
+
+def test_a_late_cancel_does_not_end_a_new_request_with_the_same_id() -> None:
+    engine, gate = gated()
+    deliver = engine._deliver
+    results: list[Completion] = []
+    asked = threading.Event()
+    new = threading.Thread(target=lambda: results.extend(engine.generate([make_request("r", PROMPT, 5)])))
+
+    def deliver_and_ask_again(events: Any) -> None:
+        deliver(events)
+        if not asked.is_set() and events:
+            new.start()
+            while not engine._arrivals:
+                new.join(0.001)
+            asked.set()
+
+    engine._deliver = deliver_and_ask_again  # type: ignore[method-assign]
+    with engine:
+        old = threading.Thread(target=lambda: engine.generate([make_request("r", PROMPT, 1)]))
+        old.start()
+        assert gate.entered.wait(20)
+        engine.cancel("r")
+        gate.open.set()
+        assert asked.wait(20)
+        for thread in (old, new):
+            thread.join(20)
+    assert results[0].finished.reason == "max_tokens"
 
 
 def test_two_event_loops_share_an_engine() -> None:

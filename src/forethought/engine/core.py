@@ -20,6 +20,7 @@ from forethought.engine.blocks import BlockManager, blocks_for
 from forethought.engine.grammar import GrammarCompiler
 from forethought.engine.metrics import EngineMetrics
 from forethought.engine.protocol import EngineEvent, Request, StopReason, TokenEvent
+from forethought.engine.refusals import id_in_flight
 from forethought.engine.request_check import check_request
 from forethought.engine.row_blocks import Float32
 from forethought.engine.runner import BLOCK_SIZE, Int32, Runner
@@ -28,7 +29,7 @@ from forethought.engine.scheduler import Plan, Scheduler
 from forethought.engine.sequence import Sequence
 from forethought.engine.stops import StopStrings
 from forethought.engine.threads import threads_for
-from forethought.errors import EngineError, RequestError
+from forethought.errors import EngineError
 from forethought.model.digest import json_digest, tensor_records
 from forethought.model.tokenizer import Tokenizer
 from forethought.settings import EngineSettings
@@ -115,7 +116,7 @@ class EngineCore:
     def enqueue(self, sequence: Sequence) -> None:
         """Queues what `prepare` returned. Raises `RequestError` if its id is in flight."""
         if sequence.id in self._sequences:
-            raise RequestError(f"A request with the id {sequence.id!r} is in flight.", "Give each request its own id.")
+            raise id_in_flight(sequence.id)
         self._sequences[sequence.id] = sequence
         self._scheduler.add(sequence)
         self._metrics.requests += 1

@@ -5,9 +5,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 from forethought.engine.protocol import Finished, Request, StopReason
+from forethought.engine.refusals import id_in_flight
 from forethought.engine.stream import Inbox
 from forethought.engine.wire import PackedEvent, unpack_event
-from forethought.errors import EngineDown, ForethoughtError, RequestError
+from forethought.errors import EngineDown, ForethoughtError
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Flights:
     def admit(self, request: Request) -> Flight:
         """A new flight. Raises `RequestError` for an id that is in flight."""
         if request.id in self._by_id:
-            raise RequestError(f"A request with the id {request.id} is in flight.", "Give each request its own id.")
+            raise id_in_flight(request.id)
         self._last += 1
         flight = Flight(self._last, request)
         self._flights[flight.number] = self._by_id[request.id] = flight

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from forethought import logs
 from forethought.engine.build import build_core
-from forethought.engine.protocol import Completion, EngineEvent, Finished, Request, StopReason, TokenEvent
+from forethought.engine.protocol import Completion, EngineEvent, Finished, Request, StopReason
+from forethought.engine.refusals import CLOSED, NOT_STARTED, id_in_flight, queue_full
 from forethought.engine.stream import Inbox, RequestStream
-from forethought.errors import EngineDown, QueueFull, RequestError
+from forethought.engine.waiting import Gathering, Pulse
+from forethought.errors import EngineDown
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from forethought.engine.sequence import Sequence
     from forethought.model.checkpoint import Checkpoint
     from forethought.settings import Settings
-
-NOT_STARTED = ("The engine has not been started.", "Await its `start()` first.")
-CLOSED = ("The engine is closed.", "Make a new one.")
 
 log = logs.get_logger(__name__)
 
@@ -44,26 +43,6 @@ class _Flight:
     put: Callable[[EngineEvent], None]
     loop: asyncio.AbstractEventLoop | None = None
     emitted: int = 0
-
-
-class _Gathering:
-    """Collects the events of several requests for a caller that waits for all of them."""
-
-    def __init__(self, requests: Iterable[Request]) -> None:
-        self._tokens: dict[str, list[TokenEvent]] = {request.id: [] for request in requests}
-        self._finished: dict[str, Finished] = {}
-        self.done = threading.Event()
-
-    def put(self, request_id: str, event: EngineEvent) -> None:
-        if isinstance(event, TokenEvent):
-            self._tokens[request_id].append(event)
-            return
-        self._finished[request_id] = event
-        if len(self._finished) == len(self._tokens):
-            self.done.set()
-
-    def completions(self) -> list[Completion]:
-        return [Completion(id_, tuple(tokens), self._finished[id_]) for id_, tokens in self._tokens.items()]
 
 
 class NativeEngine:
@@ -86,12 +65,13 @@ class NativeEngine:
         self._thread: threading.Thread | None = None
         self._down: tuple[str, str] | None = NOT_STARTED
         self._opening = threading.Lock()
+        self._pulse = Pulse(self._settings)
         # Guards what callers and the engine's thread share: all that follows, and `_down`.
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._flights: dict[str, _Flight] = {}
         self._arrivals: deque[Sequence] = deque()
-        self._cancelled: deque[str] = deque()
+        self._cancelled: deque[_Flight] = deque()
         self._updates: deque[tuple[Mapping[str, torch.Tensor], Future[None]]] = deque()
         self._closing = False
 
@@ -154,16 +134,17 @@ class NativeEngine:
 
     def generate(self, requests: list[Request]) -> list[Completion]:
         """Runs requests and waits for all of them; the completions in the same order. They may be more than the queue
-        holds. Raises the first refusal before any has begun; a failure later on is a completion's `finished`."""
+        holds. Raises the first refusal before any has begun, and `EngineError` when the engine hangs; any other failure
+        later on is a completion's `finished`."""
         core = self._started_core()
-        gathering = _Gathering(requests)
+        gathering = Gathering(requests)
         flights = [_Flight(request, partial(gathering.put, request.id)) for request in requests]
         sequences = [core.prepare(request) for request in requests]
         if not requests:
             return []
         self._enqueue(list(zip(flights, sequences, strict=True)), bounded=False)
         try:
-            gathering.done.wait()
+            self._pulse.outwait(gathering.done.wait)
         except BaseException:
             for flight in flights:
                 self._cancel(flight)
@@ -173,8 +154,9 @@ class NativeEngine:
     def cancel(self, request_id: str) -> None:
         """Ends a request with "cancelled" and frees its memory. Unknown ids are ignored."""
         with self._lock:
-            if request_id in self._flights:
-                self._cancelled.append(request_id)
+            flight = self._flights.get(request_id)
+            if flight is not None:
+                self._cancelled.append(flight)
                 self._wake.notify()
 
     async def update_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -186,12 +168,18 @@ class NativeEngine:
         await asyncio.to_thread(self.replace_weights, tensors)
 
     def replace_weights(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """`update_weights`, blocking."""
+        """`update_weights`, blocking. Raises `EngineError` when the engine hangs; which weights are in force is then
+        not known."""
         answer: Future[None] = Future()
         with self._lock:
             self._refuse_if_down()
             self._updates.append((tensors, answer))
             self._wake.notify()
+        try:
+            self._pulse.outwait(partial(_answered, answer))
+        except BaseException:
+            answer.cancel()
+            raise
         answer.result()
 
     def metrics(self) -> EngineMetrics:
@@ -216,26 +204,29 @@ class NativeEngine:
             self._refuse_if_down()
             waiting = core.queued + len(self._arrivals)
             if bounded and waiting >= self._settings.max_queued:
-                raise QueueFull(f"{waiting} requests are waiting, the most there may be.", "Try again later.")
+                raise queue_full(waiting)
             ids = [flight.request.id for flight, _ in arrivals]
             taken = self._flights.keys() & set(ids)
             if taken or len(set(ids)) < len(ids):
                 which = min(taken) if taken else next(id_ for id_ in ids if ids.count(id_) > 1)
-                raise RequestError(f"A request with the id {which!r} is in flight.", "Give each request its own id.")
+                raise id_in_flight(which)
             for flight, sequence in arrivals:
                 self._flights[flight.request.id] = flight
                 self._arrivals.append(sequence)
             self._wake.notify()
 
     def _cancel(self, flight: _Flight) -> None:
-        if self._flights.get(flight.request.id) is flight:
-            self.cancel(flight.request.id)
+        with self._lock:
+            if self._flights.get(flight.request.id) is flight:
+                self._cancelled.append(flight)
+                self._wake.notify()
 
     def _run(self, core: EngineCore) -> None:
         """The engine's thread."""
         try:
             while self._take_commands(core):
                 self._deliver(core.step())
+                self._pulse.beat()
             for request_id in list(self._flights):
                 core.cancel(request_id)
             self._deliver(core.step())
@@ -251,22 +242,34 @@ class NativeEngine:
             while self._arrivals:
                 core.enqueue(self._arrivals.popleft())
             while self._cancelled:
-                core.cancel(self._cancelled.popleft())
+                flight = self._cancelled.popleft()
+                # It may have finished meanwhile, and a new one have its id.
+                if self._flights.get(flight.request.id) is flight:
+                    core.cancel(flight.request.id)
             updates, self._updates = self._updates, deque()
         for tensors, answer in updates:
-            try:
-                core.update_weights(tensors)
-            except Exception as error:  # noqa: BLE001 (the boundary of an update: it fails for who asked for it)
-                answer.set_exception(error)
-            else:
-                answer.set_result(None)
+            if answer.set_running_or_notify_cancel():
+                self._replace(core, tensors, answer)
         return not self._closing
+
+    def _replace(self, core: EngineCore, tensors: Mapping[str, torch.Tensor], answer: Future[None]) -> None:
+        self._pulse.replacing = True
+        try:
+            core.update_weights(tensors)
+        except Exception as error:  # noqa: BLE001 (the boundary of an update: it fails for who asked for it)
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
+        self._pulse.replacing = False
+        self._pulse.beat()
 
     def _deliver(self, events: Events) -> None:
         by_loop: defaultdict[asyncio.AbstractEventLoop, list[tuple[_Flight, EngineEvent]]] = defaultdict(list)
         with self._lock:
             for request_id, event in events:
-                flight = self._flights[request_id]
+                flight = self._flights.get(request_id)
+                if flight is None:  # ended by `_fail`, while this step was computed
+                    continue
                 if isinstance(event, Finished):
                     del self._flights[request_id]
                 else:
@@ -285,11 +288,13 @@ class NativeEngine:
     def _fail(self, message: str, remedy: str, *, reason: StopReason) -> None:
         """Takes nothing more, and ends what is still in flight."""
         with self._lock:
-            self._down = message, remedy
+            if self._down != CLOSED:
+                self._down = message, remedy
             updates, self._updates = self._updates, deque()
             lost = list(self._flights.values())
         for _, answer in updates:
-            answer.set_exception(EngineDown(message, remedy))
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(EngineDown(message, remedy))
         error = None if reason == "cancelled" else message
         self._deliver(
             [
@@ -298,6 +303,10 @@ class NativeEngine:
             ]
         )
         self._core = None
+
+
+def _answered(answer: Future[None], seconds: float) -> bool:
+    return bool(wait([answer], seconds).done)
 
 
 def _put_all(pairs: list[tuple[_Flight, EngineEvent]]) -> None:

@@ -18,6 +18,7 @@ from forethought.engine.child import ChildProcess
 from forethought.engine.flights import Flight, Flights
 from forethought.engine.metrics import EngineMetrics
 from forethought.engine.protocol import Request
+from forethought.engine.refusals import CLOSED, NOT_STARTED, queue_full
 from forethought.engine.request_check import check_length
 from forethought.engine.spec import EngineSpec
 from forethought.engine.stream import RequestStream
@@ -29,7 +30,6 @@ from forethought.errors import (
     EngineDown,
     EngineError,
     ForethoughtError,
-    QueueFull,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 CLOSE_SECONDS = 2.0
 """How long a process may take to end by itself when the engine is closed."""
 WATCH_SECONDS = 1.0
-NOT_STARTED = ("The engine has not been started.", "Await its `start()` first.")
-CLOSED = ("The engine is closed.", "Make a new one.")
 
 log = logs.get_logger(__name__)
 
@@ -172,7 +170,7 @@ class ProcessEngine:
         self._refuse_if_down()
         room = self._settings.max_queued + (self._settings.max_running if self._serving is not None else 0)
         if len(self._flights) >= room:
-            raise QueueFull(f"{room} requests are in flight, the most there may be.", "Try again later.")
+            raise queue_full(self._settings.max_queued)
         check_length(request, self.context_length)
 
     def _send(self, child: ChildProcess, flight: Flight) -> None:
@@ -229,7 +227,7 @@ class ProcessEngine:
         except Exception as error:  # noqa: BLE001 (the boundary to all who wait: they must hear of it, whatever it is)
             self._give_up(error)
 
-    async def _replace(self, cause: str, failures: int) -> tuple[ChildProcess, int]:
+    async def _replace(self, cause: ForethoughtError, failures: int) -> tuple[ChildProcess, int]:
         """A new process, and the failures in a row. Raises `EngineDown` when there were too many."""
         while failures <= len(PAUSES):
             await asyncio.sleep(PAUSES[failures - 1])
@@ -238,23 +236,26 @@ class ProcessEngine:
             except DigestMismatch:
                 raise
             except (CheckpointError, EngineError) as error:
-                cause = error.message
+                cause = error
                 failures += 1
-                log.error("engine process failed to start", cause=cause, failures=failures)
-        raise EngineDown(f"The engine was given up after {failures} failures in a row, of which the last: {cause}")
+                log.error("engine process failed to start", cause=cause.message, failures=failures)
+        message = f"The engine was given up after {failures} failures in a row, of which the last: {cause.message}"
+        raise EngineDown(message, cause.remedy)
 
-    async def _outlive(self, child: ChildProcess) -> str:
-        """Watches a process until its end, answers for it, and says in a sentence how it ended."""
+    async def _outlive(self, child: ChildProcess) -> EngineDown:
+        """Watches a process until its end, answers for it, and says how it ended."""
         hung = await self._hangs(child)
-        how = await child.stop(grace=0.0 if hung else 1.0)
+        how, remedy = await child.stop(grace=0.0 if hung else 1.0), "Run `forethought doctor` to see what is wrong."
         if hung:
             how = f"did not finish a step within {self._settings.step_timeout:g} s and was killed"
+            remedy = "Raise engine.step_timeout, or lower engine.max_step_tokens, if the machine is slow."
         self._past, self._latest = self._latest.after(self._past), EngineMetrics()
-        lost = self._flights.lose(f"The engine process {how}. Send the request again; the engine restarts by itself.")
+        again = "Send the request again; the engine restarts by itself."
+        lost = self._flights.lose(f"The engine process {how}. {again} Should it keep failing: {remedy}")
         undone = f"The engine process {how} before it had replaced the weights; those before are in force."
         self._updates.lose(EngineDown(undone, "Try the update again."))
         log.error("engine process lost", pid=child.pid, how=how, requests=lost)
-        return f"The engine process {how}.{child.last_words}"
+        return EngineDown(f"The engine process {how}.{child.last_words}", remedy)
 
     async def _hangs(self, child: ChildProcess) -> bool:
         """Waits until a process ends (False), or owes an answer and is silent for too long (True).
@@ -274,9 +275,11 @@ class ProcessEngine:
         return False
 
     def _give_up(self, error: Exception) -> None:
-        message = error.message if isinstance(error, ForethoughtError) else f"The engine failed: {error!r}."
+        message, remedy = f"The engine failed: {error!r}.", "Report what the log says."
+        if isinstance(error, ForethoughtError):
+            message, remedy = error.message, error.remedy or "Mend the cause."
         log.error("engine given up", error=error)
-        self._down = (message, "Mend the cause and start the engine again.")
+        self._down = (message, f"{remedy} Then start the engine again.")
         if self._child is not None:
             self._child.hang_up()
         self._flights.lose(message)

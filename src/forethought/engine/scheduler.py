@@ -13,9 +13,9 @@ from operator import attrgetter
 
 from forethought.engine.blocks import BlockManager, blocks_for
 from forethought.engine.prefix_tree import Match
+from forethought.engine.refusals import queue_full
 from forethought.engine.runner import BLOCK_SIZE
 from forethought.engine.sequence import Sequence
-from forethought.errors import QueueFull
 from forethought.settings import EngineSettings
 
 AGING_STEPS = 256
@@ -58,8 +58,7 @@ class Scheduler:
     def check_room(self) -> None:
         """Raises `QueueFull` if no more may wait."""
         if len(self.waiting) >= self._max_waiting:
-            message = f"{len(self.waiting)} requests are waiting, the most there may be."
-            raise QueueFull(message, "Try again later, or raise engine.max_queued.")
+            raise queue_full(len(self.waiting))
 
     def add(self, sequence: Sequence) -> None:
         """Queues a sequence by its rank, which it gets here."""
