@@ -94,6 +94,7 @@ def test_a_process_that_is_silent_over_its_work_is_replaced(counting_spec: SpecM
             assert end.reason == "error"
             assert end.error is not None
             assert "did not finish a step within 0.5 s" in end.error
+            assert "engine.step_timeout" in end.error
             assert await answer(engine, ask("next")) == counted(3)
 
     scenario(body)
@@ -134,7 +135,7 @@ def test_a_process_that_cannot_come_back_is_given_up_with_its_last_words(
         async with running(counting_spec("build_once")) as engine:
             await answer(engine, ask("crash", double.EXIT))
             waiting = engine.submit(ask("waiting"))
-            with pytest.raises(EngineDown, match=r"given up after 3 failures.*exit status 9.*never again"):
+            with pytest.raises(EngineDown, match=r"given up after 3 failures.*exit status 9.*never again.*doctor"):
                 await anext(waiting)
             with pytest.raises(EngineDown, match="given up"):
                 engine.submit(ask("late"))

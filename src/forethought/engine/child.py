@@ -161,10 +161,14 @@ class ChildProcess(asyncio.Protocol):
                 raise answer.error
             return answer
         if self.ended.done():
-            how = f"{await self.stop(grace=1.0)} while it started"
+            how, remedy = (
+                f"{await self.stop(grace=1.0)} while it started",
+                "Run `forethought doctor` to see what is wrong.",
+            )
         else:
             how = f"was not ready within {timeout:g} s"
-        raise EngineDown(f"The engine process {how}.{self.last_words}")
+            remedy = "Raise engine.start_timeout, or run `forethought doctor` to see what is slow."
+        raise EngineDown(f"The engine process {how}.{self.last_words}", remedy)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
