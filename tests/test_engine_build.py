@@ -13,7 +13,6 @@ from forethought.engine.compiled import build as kernels
 from forethought.engine.core import EngineCore
 from forethought.engine.protocol import Sampling
 from forethought.engine.runner import BLOCK_SIZE
-from forethought.engine.threads import threads_for
 from forethought.errors import EngineError, SettingsError
 from forethought.model.checkpoint import Checkpoint, LoadOptions
 from forethought.settings import EngineSettings, Settings, load_settings
@@ -98,16 +97,16 @@ def test_by_default_the_cache_takes_a_share_of_the_free_memory(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     block_bytes = 2 * 2 * 2 * 8 * BLOCK_SIZE * 4
-    monkeypatch.setattr(build, "_free_memory", lambda: 400 * block_bytes)
+    monkeypatch.setattr(build, "free_memory", lambda: 400 * block_bytes)
     assert make(checkpoint, runner="torch").metrics().total_blocks == 100
-    monkeypatch.setattr(build, "_free_memory", lambda: 1 << 40)
+    monkeypatch.setattr(build, "free_memory", lambda: 1 << 40)
     assert make(checkpoint, runner="torch").metrics().total_blocks == 64 * 512 // BLOCK_SIZE
 
 
 def test_the_context_and_the_digest_do_not_follow_the_free_memory(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "_free_memory", lambda: 0)
+    monkeypatch.setattr(build, "free_memory", lambda: 0)
     core = make(checkpoint, runner="torch")
     assert (core.context_length, core.metrics().total_blocks) == (512, 512 // BLOCK_SIZE)
     assert core.digest == checkpoint.digest()
@@ -118,8 +117,3 @@ def test_the_digest_is_that_of_the_checkpoint_as_loaded(checkpoint: Checkpoint) 
     small = make(checkpoint, runner="torch", cache_tokens=64)
     assert small.context_length == 64
     assert small.digest == checkpoint.digest(LoadOptions(context_length=64))
-
-
-def test_threads_are_those_that_may_be_used() -> None:
-    assert threads_for(EngineSettings(threads=3)) == 3
-    assert threads_for(EngineSettings()) >= 1

@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-import psutil
 import torch
 
 from forethought import logs
 from forethought.engine.blocks import blocks_for
 from forethought.engine.core import EngineCore
+from forethought.engine.machine import free_memory, threads_for
 from forethought.engine.runner import BLOCK_SIZE, Runner
-from forethought.engine.threads import threads_for
 from forethought.engine.torch_runner import TorchRunner
 from forethought.errors import EngineError, SettingsError
 from forethought.model.decoder import Decoder
@@ -124,13 +123,9 @@ def _cache_blocks(settings: EngineSettings, config: "DecoderConfig", dtype: torc
     if settings.cache_tokens:
         return blocks_for(settings.cache_tokens)
     block_bytes = 2 * config.layers * config.kv_heads * config.head_dim * BLOCK_SIZE * dtype.itemsize
-    fitting, one = int(_free_memory() * CACHE_SHARE) // block_bytes, blocks_for(context)
+    fitting, one = int(free_memory() * CACHE_SHARE) // block_bytes, blocks_for(context)
     # Never less than one context: what a model is, and so its digest, must not follow the memory that happens to be
     # free. The runners allocate lazily, so what is never written costs nothing.
     if fitting < one:
         log.warning("little memory is free for the KV cache", needed_bytes=one * block_bytes, context_length=context)
     return max(one, min(fitting, CACHE_CONTEXTS * one))
-
-
-def _free_memory() -> int:
-    return psutil.virtual_memory().available

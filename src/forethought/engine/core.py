@@ -18,6 +18,7 @@ from forethought import logs
 from forethought.engine.batch import BatchBuilder
 from forethought.engine.blocks import BlockManager, blocks_for
 from forethought.engine.grammar import GrammarCompiler
+from forethought.engine.machine import threads_for
 from forethought.engine.metrics import EngineMetrics
 from forethought.engine.protocol import EngineEvent, Request, StopReason, TokenEvent
 from forethought.engine.refusals import id_in_flight
@@ -28,7 +29,6 @@ from forethought.engine.sampler import RowSettings, Sampled, SampledRow, Sampler
 from forethought.engine.scheduler import Plan, Scheduler
 from forethought.engine.sequence import Sequence
 from forethought.engine.stops import StopStrings
-from forethought.engine.threads import threads_for
 from forethought.errors import EngineError
 from forethought.model.digest import json_digest, tensor_records
 from forethought.model.tokenizer import Tokenizer
