@@ -105,6 +105,15 @@ def test_other_handlers_do_not_get_the_exception_either(caplog: pytest.LogCaptur
     assert SECRET not in caplog.text
 
 
+def test_a_line_that_cannot_be_written_is_lost_in_silence(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(stream=stream)
+    stream.close()
+    log_an_error()
+    assert capsys.readouterr().err == ""
+
+
 def test_at_debug_a_traceback_has_messages_which_command_no_terminal_and_forge_no_line(stream: io.StringIO) -> None:
     logs.configure("debug", stream=stream)
     log_an_error()

@@ -311,7 +311,7 @@ def test_a_bug_of_ours_fails_the_turn_and_is_logged_without_its_message(
     assert result.done.error is not None
     assert result.done.error.code == "internal_error"
     assert engine.stream.cancelled
-    (record,) = caplog.records
+    record = caplog.records[0]
     assert (record.levelname, record.getMessage()) == ("ERROR", "turn broke")
     assert "KeyError" in record.__dict__["trace"]
     assert "secret thought" not in f"{caplog.text} {record.__dict__}"

@@ -88,12 +88,17 @@ def configure(level: str = "warning", *, as_json: bool = False, stream: TextIO |
     root = logging.getLogger(ROOT)
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else HumanFormatter())
     root.addHandler(handler)
     root.setLevel(level.upper())
     # Not through the root logger: a library that configures it must not get our lines, formatted its own way.
     root.propagate = False
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written is lost. The standard report of that would quote the exception at hand."""
 
 
 class HumanFormatter(logging.Formatter):
