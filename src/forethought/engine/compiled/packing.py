@@ -2,7 +2,8 @@
 
 Each product of a layer becomes one packed matrix (queries, keys and values together; gates and values of the MLP
 interleaved by 16). Its format is the smallest one that keeps every weight bit for bit: a checkpoint that came out of a
-4-bit or 8-bit GGUF file is kept at that size, any other in bfloat16. `int8` rounds instead, group by group.
+4-bit or 8-bit GGUF file is kept at that size, any other plainly, in the numbers that the library computes with. `int8`
+rounds instead, group by group.
 """
 
 import ctypes
@@ -17,8 +18,7 @@ from forethought.errors import CheckpointError
 from forethought.settings import Quantization
 
 PANEL = 32
-FORMATS = {"bfloat16": 0, "int8": 1, "int4": 2, "int8_rounded": 3}
-TILE_BYTES = {"bfloat16": 1024, "int8": 544, "int4": 320, "int8_rounded": 544}
+FORMATS = {"plain": 0, "int8": 1, "int4": 2, "int8_rounded": 3}
 EXACT = ("int4", "int8")
 
 
@@ -50,7 +50,7 @@ class Packer:
         columns = len(rows)
         padded = [*rows, *[0] * (-columns % PANEL)]
         table = pointers(padded)
-        names = ("int8_rounded",) if self.quantization == "int8" else (*EXACT, "bfloat16")
+        names = ("int8_rounded",) if self.quantization == "int8" else (*EXACT, "plain")
         for name in names:
             # One panel tells at once that weights were never quantised; only the rest needs the whole matrix.
             trial = np.zeros(self._size(name, PANEL, depth), np.uint8)
@@ -67,7 +67,7 @@ class Packer:
 
     def _size(self, name: str, columns: int, depth: int) -> int:
         panels, steps = -(-columns // PANEL), -(-depth // PANEL)
-        return panels * steps * 2 * TILE_BYTES[name]
+        return panels * steps * 2 * int(self.library.forethought_tile_bytes(FORMATS[name]))
 
     def _pack(self, name: str, table: "ctypes.Array[ctypes.c_void_p]", columns: int, depth: int, target: int) -> bool:
         linear = Linear(columns, depth, FORMATS[name], None, None)

@@ -1,7 +1,7 @@
-"""`CompiledRunner`: our C kernels behind the runner's seam. bfloat16 arithmetic with float32 sums, CPU only.
+"""`CompiledRunner`: our C kernels behind the runner's seam, in bfloat16 or float32, CPU only.
 
-It computes what `TorchRunner` computes in bfloat16, with fewer roundings: sums, norms, rotations, softmax and the
-residual stream stay in float32. A request's numbers do not depend on what else is in the batch, on how its prompt was
+In bfloat16 it rounds less often than torch does: sums, norms, rotations, softmax and the residual stream stay in
+float32. A request's numbers do not depend on what else is in the batch, on how its prompt was
 chunked, or on whether its prefix came from the cache; they are equal bit for bit.
 """
 
@@ -33,7 +33,8 @@ class CompiledRunner:
         tensors: weights under their Hugging Face names, any float dtype, an adapter already merged. Kept by
             reference, for `update_weights`.
         blocks: KV blocks to allocate.
-        quantization: "int8" rounds the weights of all products; "none" loses nothing beyond bfloat16.
+        dtype: what weights, activations and the cache are made of. bfloat16 uses AMX where there is some.
+        quantization: "int8" rounds the weights of all products; "none" loses nothing beyond `dtype`.
         threads: threads to compute with.
         max_tokens: most tokens of one step. max_sequences: most logit rows of one step.
         context_length: positions that the rotary tables cover.
@@ -50,6 +51,7 @@ class CompiledRunner:
         *,
         blocks: int,
         cache_dir: Path,
+        dtype: torch.dtype = torch.bfloat16,
         quantization: Quantization = "none",
         threads: int = 1,
         max_tokens: int = 512,
@@ -58,7 +60,8 @@ class CompiledRunner:
         defines: tuple[str, ...] = (),
     ) -> None:
         self._config = config
-        self._library = load(cache_dir, defines)
+        self._dtype = dtype
+        self._library = load(cache_dir, (*defines, "FORETHOUGHT_FLOAT32") if dtype == torch.float32 else defines)
         self._tensors = fitting_tensors(config, tensors, complete=True)
         self._pool = self._library.forethought_pool(threads)
         if not self._pool:
@@ -69,7 +72,8 @@ class CompiledRunner:
         self._kept: dict[str, torch.Tensor] = {}
         self._blocks = blocks
         padded_dim = -(-config.head_dim // BLOCK_SIZE) * BLOCK_SIZE
-        self._cache = Room(self._library, config.layers * blocks * config.kv_heads * 2 * BLOCK_SIZE * padded_dim * 2)
+        positions = config.layers * blocks * BLOCK_SIZE
+        self._cache = Room(self._library, positions * config.kv_heads * 2 * padded_dim * dtype.itemsize)
         cos, sin = rope_tables(config, context_length or config.max_positions)
         self._rope = cos.float().contiguous(), sin.float().contiguous()
         self._layers = (Layer * config.layers)()
@@ -173,7 +177,7 @@ class CompiledRunner:
         config, model = self._config, self._model
         model.final_norm = self._vector("model.norm.weight")
         table = self._tensor("model.embed_tokens.weight")
-        self._kept["embedding"] = table.to(torch.bfloat16, copy=True)
+        self._kept["embedding"] = table.to(self._dtype, copy=True)
         model.embedding = address(self._kept["embedding"])
         head = table if config.tied else self._tensor("lm_head.weight")
         model.head = self._product("head", [head])

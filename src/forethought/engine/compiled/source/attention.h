@@ -18,7 +18,7 @@
 typedef struct {
   int kv_heads, head_dim; /* head_dim is a multiple of 32, padded with zeros if need be */
   float scale;
-  bf16 *cache; /* this layer's blocks: [block][kv head][keys 32 x head_dim, values 32 x head_dim] */
+  real *cache; /* this layer's blocks: [block][kv head][keys 32 x head_dim, values 32 x head_dim] */
 } Attention;
 
 typedef struct {
@@ -27,25 +27,25 @@ typedef struct {
 
 typedef struct {
   float scores[ATTENTION_ROWS * SCORES];
-  bf16 probabilities[ATTENTION_ROWS * SCORES];
+  real probabilities[ATTENTION_ROWS * SCORES];
   float block[ATTENTION_ROWS * PANEL];
   int64_t offsets[CHUNK / PANEL];
 } AttentionScratch;
 
 INLINE long head_block(const Attention *a) { return 2L * PANEL * a->head_dim; }
-INLINE bf16 *keys_of(const Attention *a, long block, int kv_head) {
+INLINE real *keys_of(const Attention *a, long block, int kv_head) {
   return a->cache + (block * a->kv_heads + kv_head) * head_block(a);
 }
-INLINE bf16 *values_of(const Attention *a, long block, int kv_head) {
+INLINE real *values_of(const Attention *a, long block, int kv_head) {
   return keys_of(a, block, kv_head) + PANEL * a->head_dim;
 }
 
 /* Writes one position's key and value (head_dim floats each) into its block. */
 static void remember(const Attention *a, long block, int slot, int kv_head, const float *key, const float *value) {
-  bf16 *keys = keys_of(a, block, kv_head), *values = values_of(a, block, kv_head);
+  real *keys = keys_of(a, block, kv_head), *values = values_of(a, block, kv_head);
   for (int d = 0; d < a->head_dim; d++) {
-    keys[(d / 32) * STEP + (slot / 16) * TILE + (d % 32 / 2) * 32 + slot % 16 * 2 + d % 2] = to_bf16(key[d]);
-    values[(d / 32) * STEP + (d % 32 / 16) * TILE + (slot / 2) * 32 + d % 16 * 2 + slot % 2] = to_bf16(value[d]);
+    keys[(d / 32) * STEP + (slot / 16) * TILE + (d % 32 / 2) * 32 + slot % 16 * 2 + d % 2] = to_real(key[d]);
+    values[(d / 32) * STEP + (d % 32 / 16) * TILE + (slot / 2) * 32 + d % 16 * 2 + slot % 2] = to_real(value[d]);
   }
 }
 
@@ -55,15 +55,15 @@ typedef struct {
   long from[ATTENTION_ROWS], to[ATTENTION_ROWS];
 } Sight;
 
-/* Scores of `blocks` blocks from position `start` become unnormalised probabilities; gives each row's largest score, in
- * octaves, and its sum. */
-static void soften(const Sight *sight, long start, long blocks, float octaves, AttentionScratch *s, float *maxima,
+/* Scores of `blocks` blocks from position `start` become unnormalised probabilities; gives each row's largest score and its
+ * sum. */
+static void soften(const Sight *sight, long start, long blocks, float scale, AttentionScratch *s, float *maxima,
                    float *sums) {
   const i16x lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const int length = (int)(blocks * PANEL);
   for (int r = 0; r < sight->rows; r++) {
     float *score = s->scores + r * SCORES;
-    bf16 *probability = s->probabilities + r * SCORES;
+    real *probability = s->probabilities + r * SCORES;
     const int low = (int)(sight->from[r] - start), high = (int)(sight->to[r] - start);
     f16x top = splat(-INFINITY);
     for (int i = 0; i < length; i += LANES) {
@@ -73,16 +73,16 @@ static void soften(const Sight *sight, long start, long blocks, float octaves, A
       }
       top = vmax(top, load16(score + i));
     }
-    maxima[r] = max16(top) * octaves;
-    const f16x reach = splat(maxima[r] == -INFINITY ? 0 : maxima[r]), scale = splat(octaves);
+    maxima[r] = max16(top) * scale;
+    const f16x reach = splat(maxima[r] == -INFINITY ? 0 : maxima[r]), by = splat(scale);
     f16x sum = splat(0);
     for (int i = 0; i < length; i += LANES) {
-      f16x p = exp2_16(load16(score + i) * scale - reach);
+      f16x p = exp16(load16(score + i) * by - reach);
       if (i < low || i + LANES > high) {
         const i16x at = lanes + i;
         p = select16((at >= low) & (at < high), p, splat(0));
       }
-      store16_bf16(probability + i, p);
+      store16_real(probability + i, p);
       sum += p;
     }
     sums[r] = sum16(sum);
@@ -90,7 +90,7 @@ static void soften(const Sight *sight, long start, long blocks, float octaves, A
 }
 
 /* One piece: queries [rows][head_dim] (bfloat16) against the cache; output [rows][head_dim] in float32. */
-static void attend(const Attention *a, const int32_t *table, int kv_head, const Sight *sight, const bf16 *queries,
+static void attend(const Attention *a, const int32_t *table, int kv_head, const Sight *sight, const real *queries,
                    AttentionScratch *s, float *out) {
   float maxima[ATTENTION_ROWS], sums[ATTENTION_ROWS];
   const int dim = a->head_dim, rows = sight->rows;
@@ -110,12 +110,12 @@ static void attend(const Attention *a, const int32_t *table, int kv_head, const 
       s->offsets[b] = values_of(a, block, kv_head) - a->cache;
     }
     float chunk_maxima[ATTENTION_ROWS], chunk_sums[ATTENTION_ROWS];
-    soften(sight, begin, blocks, a->scale * LOG2_E, s, chunk_maxima, chunk_sums);
+    soften(sight, begin, blocks, a->scale, s, chunk_maxima, chunk_sums);
     float old[ATTENTION_ROWS], new[ATTENTION_ROWS];
     for (int r = 0; r < rows; r++) {
       const float maximum = chunk_maxima[r] > maxima[r] ? chunk_maxima[r] : maxima[r];
-      old[r] = maxima[r] == -INFINITY ? 0 : exp2f(maxima[r] - maximum);
-      new[r] = chunk_maxima[r] == -INFINITY ? 0 : exp2f(chunk_maxima[r] - maximum);
+      old[r] = maxima[r] == -INFINITY ? 0 : expf(maxima[r] - maximum);
+      new[r] = chunk_maxima[r] == -INFINITY ? 0 : expf(chunk_maxima[r] - maximum);
       sums[r] = sums[r] * old[r] + chunk_sums[r] * new[r];
       maxima[r] = maximum;
     }

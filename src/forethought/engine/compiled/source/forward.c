@@ -14,12 +14,12 @@ typedef struct {
 typedef struct {
   int32_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocabulary, window;
   float rms_epsilon;
-  const bf16 *embedding; /* [vocabulary][hidden] */
+  const real *embedding; /* [vocabulary][hidden] */
   const float *cosine, *sine; /* [max_positions][head_dim / 2] */
   const float *final_norm;
   const Layer *layer;
   Linear head;
-  bf16 *cache; /* [layer][block][kv head][keys, values] */
+  real *cache; /* [layer][block][kv head][keys, values] */
   int64_t blocks;
 } Model;
 
@@ -42,15 +42,15 @@ typedef struct {
   int padded_dim, width; /* head_dim rounded up to 32; columns of the fused query, key, value product */
   long ld_hidden, ld_heads, ld_intermediate;
   float *residual, *qkv;
-  bf16 *normed, *heads_out, *queries, *gated;
+  real *normed, *heads_out, *queries, *gated;
   Piece *piece;
   struct ThreadScratch *scratch;
 } State;
 
 typedef struct ThreadScratch {
-  bf16 *panel;
+  real *panel;
   float *key, *out;
-  bf16 *queries;
+  real *queries;
   AttentionScratch attention;
 } ThreadScratch;
 
@@ -90,10 +90,10 @@ static void rms_norm(const float *x, const float *weight, long n, float epsilon,
   for (; i < n; i++) y[i] = x[i] * scale * weight[i];
 }
 
-static void round_row(const float *x, long n, bf16 *y) {
+static void round_row(const float *x, long n, real *y) {
   long i = 0;
-  for (; i + LANES <= n; i += LANES) store16_bf16(y + i, load16(x + i));
-  for (; i < n; i++) y[i] = to_bf16(x[i]);
+  for (; i + LANES <= n; i += LANES) store16_real(y + i, load16(x + i));
+  for (; i < n; i++) y[i] = to_real(x[i]);
 }
 
 /* ---- the work of the phases ----
@@ -139,8 +139,8 @@ static void embed_rows(void *argument, int thread, long from, long to) {
       memcpy(x, b->embeddings[r], (size_t)m->hidden * 4);
       continue;
     }
-    const bf16 *e = m->embedding + (long)b->token_ids[r] * m->hidden;
-    for (int i = 0; i < m->hidden; i++) x[i] = from_bf16(e[i]);
+    const real *e = m->embedding + (long)b->token_ids[r] * m->hidden;
+    for (int i = 0; i < m->hidden; i++) x[i] = from_real(e[i]);
   }
 }
 
@@ -199,7 +199,7 @@ static void attend_piece(State *s, const Attention *a, ThreadScratch *t, const P
   for (int r = 0; r < sight.rows; r++) {
     const long token = start + (piece->first_row + r) / group;
     const int head = piece->kv_head * group + (piece->first_row + r) % group;
-    memcpy(t->queries + r * dim, s->queries + (token * m->heads + head) * dim, (size_t)dim * 2);
+    memcpy(t->queries + r * dim, s->queries + (token * m->heads + head) * dim, (size_t)dim * sizeof(real));
     sight.to[r] = b->positions[token] + 1;
     sight.from[r] = m->window && sight.to[r] > m->window ? sight.to[r] - m->window : 0;
   }
@@ -243,7 +243,7 @@ static void layer_step(Member *me, Task *task, int index) {
   phase(me, s->pieces, s->pieces, attend_pieces, task);
   linear_phase(me, task, &layer->output, (Product){s->heads_out, n, s->ld_heads, s->residual, m->hidden, ADD_TO_FLOAT});
   norm_phase(me, task, layer->mlp_norm, NULL, n);
-  linear_phase(me, task, &layer->gate_up, (Product){s->normed, n, s->ld_hidden, s->gated, s->ld_intermediate, GATED_TO_BF16});
+  linear_phase(me, task, &layer->gate_up, (Product){s->normed, n, s->ld_hidden, s->gated, s->ld_intermediate, GATED});
   linear_phase(me, task, &layer->down, (Product){s->gated, n, s->ld_intermediate, s->residual, m->hidden, ADD_TO_FLOAT});
 }
 
@@ -295,18 +295,18 @@ State *forethought_state(Pool *pool, const Model *m, int64_t tokens) {
   const size_t n = (size_t)tokens, dim = (size_t)s->padded_dim;
   s->residual = zeros(n * (size_t)m->hidden * sizeof(float));
   s->qkv = zeros(n * (size_t)s->width * sizeof(float));
-  s->normed = zeros(n * (size_t)s->ld_hidden * sizeof(bf16));
-  s->heads_out = zeros(n * (size_t)s->ld_heads * sizeof(bf16));
-  s->queries = zeros(n * (size_t)m->heads * dim * sizeof(bf16));
-  s->gated = zeros(n * (size_t)s->ld_intermediate * sizeof(bf16));
+  s->normed = zeros(n * (size_t)s->ld_hidden * sizeof(real));
+  s->heads_out = zeros(n * (size_t)s->ld_heads * sizeof(real));
+  s->queries = zeros(n * (size_t)m->heads * dim * sizeof(real));
+  s->gated = zeros(n * (size_t)s->ld_intermediate * sizeof(real));
   s->piece_capacity = m->kv_heads * (tokens * group / ATTENTION_ROWS + tokens + 1);
   s->piece = zeros((size_t)s->piece_capacity * sizeof(Piece));
   s->scratch = zeros((size_t)pool->threads * sizeof(ThreadScratch));
   int fine = s->residual && s->qkv && s->normed && s->heads_out && s->queries && s->gated && s->piece && s->scratch;
   for (int t = 0; fine && t < pool->threads; t++) {
     ThreadScratch *scratch = s->scratch + t;
-    scratch->panel = zeros((size_t)(deepest > 4 * PANEL ? deepest : 4 * PANEL) * PANEL * sizeof(bf16));
-    scratch->queries = zeros(ATTENTION_ROWS * dim * sizeof(bf16));
+    scratch->panel = zeros((size_t)(deepest > 4 * PANEL ? deepest : 4 * PANEL) * PANEL * sizeof(real));
+    scratch->queries = zeros(ATTENTION_ROWS * dim * sizeof(real));
     scratch->out = zeros(ATTENTION_ROWS * dim * sizeof(float));
     scratch->key = zeros(dim * sizeof(float));
     fine = scratch->panel && scratch->queries && scratch->out && scratch->key;
@@ -322,7 +322,7 @@ static void clear_values(const Model *m, int64_t block) {
   const long panel = PANEL * round_up(m->head_dim, PANEL), size = 2 * panel * m->kv_heads;
   for (int layer = 0; layer < m->layers; layer++)
     for (int head = 0; head < m->kv_heads; head++)
-      memset(m->cache + (layer * m->blocks + block) * size + (2 * head + 1) * panel, 0, (size_t)panel * sizeof(bf16));
+      memset(m->cache + (layer * m->blocks + block) * size + (2 * head + 1) * panel, 0, (size_t)panel * sizeof(real));
 }
 
 /* 0 when done, 1 when the batch is larger than the state has room for. */
@@ -348,7 +348,7 @@ int forethought_forward(State *s, const Batch *batch) {
 void forethought_copy_block(const Model *m, int64_t source, int64_t target) {
   const long block = 2L * PANEL * round_up(m->head_dim, PANEL) * m->kv_heads;
   for (int layer = 0; layer < m->layers; layer++) {
-    bf16 *cache = m->cache + layer * m->blocks * block;
-    memcpy(cache + target * block, cache + source * block, (size_t)block * sizeof(bf16));
+    real *cache = m->cache + layer * m->blocks * block;
+    memcpy(cache + target * block, cache + source * block, (size_t)block * sizeof(real));
   }
 }

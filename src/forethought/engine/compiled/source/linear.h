@@ -2,23 +2,23 @@
 #pragma once
 #include "weights.h"
 
-typedef enum { TO_FLOAT, ADD_TO_FLOAT, GATED_TO_BF16 } Ending;
+typedef enum { TO_FLOAT, ADD_TO_FLOAT, GATED } Ending;
 
 typedef struct {
-  const bf16 *x; /* [rows][ldx] */
+  const real *x; /* [rows][ldx] */
   long rows, ldx;
-  void *y; /* float or bf16 [rows][ldy] */
+  void *y; /* float or real [rows][ldy] */
   long ldy;
   Ending ending;
 } Product;
 
-/* GATED_TO_BF16: the upper half of a panel are gates, the lower half the values they gate (SwiGLU). */
+/* GATED: the upper half of a panel are gates, the lower half the values they gate (SwiGLU). */
 static void finish_block(const Linear *w, const Product *p, long panel, long first_row, int rows, const float *c) {
   const long column = panel * PANEL, columns = least(PANEL, w->columns - column);
-  if (p->ending == GATED_TO_BF16) {
-    bf16 *y = (bf16 *)p->y + first_row * p->ldy + panel * 16;
+  if (p->ending == GATED) {
+    real *y = (real *)p->y + first_row * p->ldy + panel * 16;
     for (int r = 0; r < rows; r++)
-      store16_bf16(y + r * p->ldy, silu16(load16(c + r * PANEL)) * load16(c + r * PANEL + 16));
+      store16_real(y + r * p->ldy, silu16(load16(c + r * PANEL)) * load16(c + r * PANEL + 16));
     return;
   }
   float *y = (float *)p->y + first_row * p->ldy + column;
@@ -38,12 +38,12 @@ static void finish_block(const Linear *w, const Product *p, long panel, long fir
 #define ALL_STEPS (1L << 40) /* the panel is needed again */
 
 /* Panels [from, to) of the product. `scratch` holds one unpacked panel. */
-static void linear(const Linear *w, const Product *p, long from, long to, bf16 *scratch) {
+static void linear(const Linear *w, const Product *p, long from, long to, real *scratch) {
   _Alignas(64) float c[MAX_ROWS * PANEL];
   for (long panel = from; panel < to; panel++) {
-    const bf16 *values = w->format == BF16 ? (const bf16 *)(w->data + panel * panel_bytes(w)) : NULL;
+    const real *values = w->format == PLAIN ? (const real *)(w->data + panel * panel_bytes(w)) : NULL;
     for (long row = 0, rows; row < p->rows; row += rows) {
-      const bf16 *x = p->x + row * p->ldx;
+      const real *x = p->x + row * p->ldx;
       rows = least(values ? MAX_ROWS : ONE_PASS, p->rows - row);
       if (values) {
         multiply((int)rows, steps_of(w), x, p->ldx, values, c, PANEL);

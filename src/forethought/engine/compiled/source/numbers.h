@@ -11,7 +11,11 @@
 #include <immintrin.h>
 #endif
 
-typedef uint16_t bf16;
+#ifdef FORETHOUGHT_FLOAT32 /* what weights, activations and the cache are made of */
+typedef float real;
+#else
+typedef uint16_t real; /* bfloat16 */
+#endif
 typedef float f16x __attribute__((vector_size(64), aligned(4)));
 typedef int32_t i16x __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t u16x __attribute__((vector_size(64), aligned(4)));
@@ -58,34 +62,71 @@ INLINE f16x vmin(f16x a, f16x b) { return select16(a < b, a, b); }
 #endif
 INLINE f16x clamp16(f16x x, float most) { return vmin(vmax(x, splat(-most)), splat(most)); }
 
-/* 2^x for x from -126 to 127 (clamped), relative error below 3e-7: a minimax polynomial on half an octave either way. */
-INLINE f16x exp2_16(f16x x) {
-  const f16x magic = splat(12582912.0f); /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
-  const f16x shifted = clamp16(x, 126.0f) + magic, r = clamp16(x, 126.0f) - (shifted - magic);
+/* 2^n * 2^(r / octave) for |r| at most half an octave, where `shifted` is n + 1.5 * 2^23. */
+INLINE f16x scale_by_octaves(f16x p, f16x shifted) { return (f16x)((i16x)p + ((i16x)shifted << 23)); }
+
+#define MAGIC 12582912.0f /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
+#define LOG2_E 1.44269504f
+
+#ifdef FORETHOUGHT_FLOAT32
+
+/* e^x, relative error below 2e-7, clamped to normal numbers; Cody and Waite's reduction, Taylor's polynomial. */
+INLINE f16x exp16(f16x x) {
+  x = clamp16(x, 87.0f);
+  const f16x shifted = x * LOG2_E + MAGIC, n = shifted - MAGIC;
+  const f16x r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  f16x p = splat(1.98412698e-4f);
+  p = p * r + 1.38888889e-3f;
+  p = p * r + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r * r + r + 1.0f;
+  return scale_by_octaves(p, shifted);
+}
+
+#else
+
+/* e^x for results that are rounded to bfloat16: relative error below 1e-5. A minimax polynomial of 2^r. */
+INLINE f16x exp16(f16x x) {
+  const f16x octaves = clamp16(x * LOG2_E, 126.0f), shifted = octaves + MAGIC, r = octaves - (shifted - MAGIC);
   f16x p = splat(1.327647111e-3f);
   p = p * r + 9.675541327e-3f;
   p = p * r + 5.550713276e-2f;
   p = p * r + 2.402211972e-1f;
   p = p * r + 6.931469671e-1f;
   p = p * r + 1.000000072f;
-  return (f16x)((i16x)p + ((i16x)shifted << 23));
+  return scale_by_octaves(p, shifted);
 }
 
-#define LOG2_E 1.44269504f
-INLINE f16x silu16(f16x x) { return x / (1.0f + exp2_16(x * -LOG2_E)); }
+#endif
 
-INLINE float from_bf16(bf16 h) {
+INLINE f16x silu16(f16x x) { return x / (1.0f + exp16(-x)); }
+
+#ifdef FORETHOUGHT_FLOAT32
+
+INLINE float from_real(real x) { return x; }
+INLINE real to_real(float x) { return x; }
+INLINE void store16_real(real *p, f16x v) { store16(p, v); }
+INLINE void store32_real(real *p, f16x low, f16x high) {
+  store16(p, low);
+  store16(p + 16, high);
+}
+
+#else
+
+INLINE float from_real(real h) {
   uint32_t u = (uint32_t)h << 16;
   float f;
   memcpy(&f, &u, 4);
   return f;
 }
 
-INLINE bf16 to_bf16(float f) {
+INLINE real to_real(float f) {
   uint32_t u;
   memcpy(&u, &f, 4);
-  if ((u & 0x7fffffff) > 0x7f800000) return (bf16)((u >> 16) | 0x40); /* NaN stays NaN */
-  return (bf16)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+  if ((u & 0x7fffffff) > 0x7f800000) return (real)((u >> 16) | 0x40); /* NaN stays NaN */
+  return (real)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
 }
 
 INLINE w16x round16(f16x v) {
@@ -97,16 +138,18 @@ INLINE w16x round16(f16x v) {
 #endif
 }
 
-INLINE void store16_bf16(bf16 *p, f16x v) { *(w16x *)p = round16(v); }
+INLINE void store16_real(real *p, f16x v) { *(w16x *)p = round16(v); }
 /* 32 values to 32 bfloat16 in memory order. */
-INLINE void store32_bf16(bf16 *p, f16x low, f16x high) {
+INLINE void store32_real(real *p, f16x low, f16x high) {
 #if defined(__AVX512BF16__)
   _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
 #else
-  store16_bf16(p, low);
-  store16_bf16(p + 16, high);
+  store16_real(p, low);
+  store16_real(p + 16, high);
 #endif
 }
+
+#endif
 
 /* IEEE half precision, for the scales of quantised weights. */
 INLINE float from_half(uint16_t h) {

@@ -12,7 +12,7 @@
 #define STEP (2 * TILE)           /* values of a step */
 #define MAX_ROWS 32               /* rows of one call */
 
-#if defined(__AMX_BF16__) && defined(__linux__) && !defined(FORETHOUGHT_NO_AMX)
+#if defined(__AMX_BF16__) && defined(__linux__) && !defined(FORETHOUGHT_NO_AMX) && !defined(FORETHOUGHT_FLOAT32)
 #define FORETHOUGHT_AMX 1
 #define ONE_PASS 32 /* rows for which MULTIPLY reads a panel once */
 #include <sys/syscall.h>
@@ -59,7 +59,7 @@ static void tiles_release(void) {
   _tile_zero(1);                                                      \
   if (rows <= 16) {                                                   \
     for (long s = 0; s < steps; s++) {                                \
-      const bf16 *step = load_b;                                      \
+      const real *step = load_b;                                      \
       _tile_loadd(4, a + s * PANEL, lda * 2);                         \
       _tile_loadd(6, step, 64);                                       \
       _tile_dpbf16ps(0, 4, 6);                                        \
@@ -70,7 +70,7 @@ static void tiles_release(void) {
     _tile_zero(2);                                                    \
     _tile_zero(3);                                                    \
     for (long s = 0; s < steps; s++) {                                \
-      const bf16 *step = load_b;                                      \
+      const real *step = load_b;                                      \
       _tile_loadd(4, a + s * PANEL, lda * 2);                         \
       _tile_loadd(6, step, 64);                                       \
       _tile_loadd(7, step + TILE, 64);                                \
@@ -94,21 +94,55 @@ static void tiles_release(void) {}
 INLINE void tiles_expect(int rows) { (void)rows; }
 INLINE void stored(void) {}
 
+#ifdef FORETHOUGHT_FLOAT32
+
+/* Sixteen neighbours of a panel's row: eight columns, each at an even and an odd depth. The two sums of a column meet at
+ * the end. */
+INLINE f16x even_and_odd(f16x low, f16x high) {
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+         __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
+typedef float f2x __attribute__((vector_size(8), aligned(4)));
+INLINE f16x eight_times(const float *pair) {
+  const f2x two = *(const f2x *)pair;
+  return __builtin_shufflevector(two, two, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1);
+}
+
+#define MULTIPLY(load_b)                                                                            \
+  for (int r = 0; r < rows; r += 4) {                                                               \
+    const int many = rows - r < 4 ? rows - r : 4;                                                   \
+    f16x sums[4][4] = {};                                                                           \
+    for (long s = 0; s < steps; s++) {                                                              \
+      const real *step = load_b;                                                                    \
+      for (int pair = 0; pair < 16; pair++, step += PANEL)                                          \
+        for (int i = 0; i < many; i++) {                                                            \
+          const f16x x = eight_times(a + (r + i) * lda + s * PANEL + pair * 2);                     \
+          for (int q = 0; q < 4; q++) sums[i][q] += load16(step + q / 2 * TILE + q % 2 * 16) * x;   \
+        }                                                                                           \
+    }                                                                                               \
+    for (int i = 0; i < many; i++)                                                                  \
+      for (int t = 0; t < 2; t++)                                                                   \
+        store16(c + (r + i) * ldc + t * 16, even_and_odd(sums[i][2 * t], sums[i][2 * t + 1]));      \
+  }
+
+#else
+
 /* Four rows at a time keep their sums in registers while a panel streams by. */
 #define MULTIPLY(load_b)                                                              \
   for (int r = 0; r < rows; r += 4) {                                                 \
     const int many = rows - r < 4 ? rows - r : 4;                                     \
     f16x sums[4][2] = {};                                                             \
     for (long s = 0; s < steps; s++) {                                                \
-      const bf16 *step = load_b;                                                      \
+      const real *step = load_b;                                                      \
       for (int pair = 0; pair < 16; pair++)                                           \
         for (int t = 0; t < 2; t++) {                                                 \
           u16x both = *(const u16x *)(step + t * TILE + pair * 32);                   \
           f16x even = (f16x)(both << 16), odd = (f16x)(both & 0xffff0000u);           \
           for (int i = 0; i < many; i++) {                                            \
-            const bf16 *row = a + (r + i) * lda + s * PANEL + pair * 2;               \
-            sums[i][t] += even * from_bf16(row[0]);                                   \
-            sums[i][t] += odd * from_bf16(row[1]);                                    \
+            const real *row = a + (r + i) * lda + s * PANEL + pair * 2;               \
+            sums[i][t] += even * from_real(row[0]);                                   \
+            sums[i][t] += odd * from_real(row[1]);                                    \
           }                                                                           \
         }                                                                             \
     }                                                                                 \
@@ -117,20 +151,21 @@ INLINE void stored(void) {}
   }
 
 #endif
+#endif
 
-INLINE const bf16 *ahead(const bf16 *step) {
-  expect(step, STEP * 2);
+INLINE const real *ahead(const real *step) {
+  expect(step, STEP * (long)sizeof(real));
   return step;
 }
 
 /* c[rows][32] (stride ldc) = a[rows][32 * steps] (stride lda) times a panel that lies in one piece. */
-INLINE void multiply(int rows, long steps, const bf16 *a, long lda, const bf16 *panel, float *c, long ldc) {
+INLINE void multiply(int rows, long steps, const real *a, long lda, const real *panel, float *c, long ldc) {
   tiles_expect(rows);
   MULTIPLY(ahead(panel + s * STEP))
 }
 
 /* The same for a panel whose steps lie at base + offsets[s]. */
-INLINE void multiply_scattered(int rows, long steps, const bf16 *a, long lda, const bf16 *base, const int64_t *offsets,
+INLINE void multiply_scattered(int rows, long steps, const real *a, long lda, const real *base, const int64_t *offsets,
                                float *c, long ldc) {
   tiles_expect(rows);
   MULTIPLY(ahead(base + offsets[s]))

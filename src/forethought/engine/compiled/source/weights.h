@@ -1,18 +1,18 @@
 /* Linear weights as panels, in one of three formats.
  *
- *   BF16   values as they are                                             16 bits a weight
+ *   PLAIN  values as they are: bfloat16, or float32 in the build for it     16 or 32 bits a weight
  *   INT8   per tile column a half scale d, then q: w = d * q              8.5 bits
  *   INT4   per tile column half d and half m, then q: w = d * q + m       5 bits
  *
  * INT8 and INT4 are GGUF's Q8_0 and Q4_1: 32 weights along K share a scale, and a tile is just 32 deep. Packing into
  * them succeeds only if every weight comes back bit for bit, so a checkpoint that was quantised once costs its own size
  * in memory traffic and loses nothing. (INT8 can also be forced, with rounding.) A panel is turned into bfloat16 just
- * before it is used, so all formats give the same bits as BF16 does. */
+ * before it is used, so all formats give the same bits as PLAIN does. */
 #pragma once
 #include "pool.h"
 #include "tiles.h"
 
-enum { BF16 = 0, INT8 = 1, INT4 = 2, INT8_ROUNDED = 3 };
+enum { PLAIN = 0, INT8 = 1, INT4 = 2, INT8_ROUNDED = 3 };
 #define INT8_TILE (32 + TILE)      /* bytes: 16 scales, 512 values */
 #define INT4_TILE (64 + TILE / 2)  /* bytes: 16 scales, 16 minima, 512 half bytes */
 
@@ -25,7 +25,7 @@ typedef struct {
 
 INLINE long panels_of(const Linear *w) { return round_up(w->columns, PANEL) / PANEL; }
 INLINE long steps_of(const Linear *w) { return round_up(w->depth, PANEL) / PANEL; }
-INLINE long tile_bytes(int format) { return format == BF16 ? TILE * 2 : format == INT4 ? INT4_TILE : INT8_TILE; }
+INLINE long tile_bytes(int format) { return format == PLAIN ? TILE * (long)sizeof(real) : format == INT4 ? INT4_TILE : INT8_TILE; }
 INLINE long panel_bytes(const Linear *w) { return steps_of(w) * 2 * tile_bytes(w->format); }
 
 INLINE f16x low_twice(f16x d) {
@@ -45,34 +45,34 @@ INLINE f16x half_byte(u16x v) {
 #endif
 }
 
-INLINE void unpack_int8(const uint8_t *tile, bf16 *out) {
+INLINE void unpack_int8(const uint8_t *tile, real *out) {
   f16x d = load16_half((const uint16_t *)tile), low = low_twice(d), high = high_twice(d);
   const int8_t *q = (const int8_t *)(tile + 32);
   for (int row = 0; row < 16; row++, q += 32) {
     if (row % 2 == 0) __builtin_prefetch(tile + AHEAD + row * 34);
     f16x a = __builtin_convertvector(widen_signed(q), f16x) * low;
     f16x b = __builtin_convertvector(widen_signed(q + 16), f16x) * high;
-    store32_bf16(out + row * 32, a, b);
+    store32_real(out + row * 32, a, b);
   }
 }
 
 /* d * q + m rounded once: d * q is exact in float32, so a fused and an unfused multiply-add agree.
  *
  * Eight rows lie in the half bytes of one integer per lane, so that a shift finds the next one. */
-INLINE void unpack_int4(const uint8_t *tile, bf16 *out) {
+INLINE void unpack_int4(const uint8_t *tile, real *out) {
   f16x d = load16_half((const uint16_t *)tile), m = load16_half((const uint16_t *)(tile + 32));
   f16x d_low = low_twice(d), d_high = high_twice(d), m_low = low_twice(m), m_high = high_twice(m);
   for (int half = 0; half < 2; half++) {
     u16x low = *(const u16x *)(tile + 64 + half * 128), high = *(const u16x *)(tile + 128 + half * 128);
     for (int row = 0; row < 8; row++, low >>= 4, high >>= 4) {
       if (row % 3 == 0) __builtin_prefetch(tile + AHEAD + half * 192 + row / 3 * 64); /* a tile's five lines, one by one */
-      store32_bf16(out + (half * 8 + row) * 32, half_byte(low) * d_low + m_low, half_byte(high) * d_high + m_high);
+      store32_real(out + (half * 8 + row) * 32, half_byte(low) * d_low + m_low, half_byte(high) * d_high + m_high);
     }
   }
 }
 
 /* One step of a packed panel, in bfloat16. */
-INLINE void unpack_step(const Linear *w, const uint8_t *data, bf16 *out) {
+INLINE void unpack_step(const Linear *w, const uint8_t *data, real *out) {
   const long bytes = tile_bytes(w->format);
   for (int t = 0; t < 2; t++)
     w->format == INT4 ? unpack_int4(data + t * bytes, out + t * TILE) : unpack_int8(data + t * bytes, out + t * TILE);
@@ -83,11 +83,11 @@ typedef struct {
   const Linear *w;
   const uint8_t *data;
   long steps, bytes;
-  bf16 *out;
+  real *out;
   long kept; /* steps that `out` has room for, a power of two; the panel lies there afterwards if it is that small */
 } Stream;
 
-INLINE const bf16 *next_step(const Stream *stream, long s) {
+INLINE const real *next_step(const Stream *stream, long s) {
   const long later = s + 2;
   if (later < stream->steps)
     unpack_step(stream->w, stream->data + later * stream->bytes, stream->out + (later & (stream->kept - 1)) * STEP);
@@ -96,7 +96,7 @@ INLINE const bf16 *next_step(const Stream *stream, long s) {
 }
 
 /* c[rows][32] = a[rows][depth] times panel number `panel`, for at most ONE_PASS rows. */
-INLINE void multiply_packed(int rows, const Linear *w, long panel, const bf16 *a, long lda, bf16 *out, long kept, float *c) {
+INLINE void multiply_packed(int rows, const Linear *w, long panel, const real *a, long lda, real *out, long kept, float *c) {
   const long steps = steps_of(w), ldc = PANEL, bytes = 2 * tile_bytes(w->format);
   const Stream stream = {w, w->data + panel * panel_bytes(w), steps, bytes, out, kept};
   for (long s = 0; s < least(2, steps); s++) unpack_step(w, stream.data + s * bytes, out + s * STEP);
@@ -152,11 +152,11 @@ static int pack_tile(int format, const Column w[16], uint8_t *tile) {
   uint16_t *scales = (uint16_t *)tile;
   int8_t q[16][32];
   int exact = 1;
-  if (format == BF16) {
-    _Alignas(64) bf16 values[32];
+  if (format == PLAIN) {
+    _Alignas(64) real values[32];
     for (int n = 0; n < 16; n++) {
-      store32_bf16(values, w[n].low, w[n].high);
-      for (int pair = 0; pair < 16; pair++) memcpy(tile + pair * 64 + n * 4, values + pair * 2, 4);
+      store32_real(values, w[n].low, w[n].high);
+      for (int pair = 0; pair < 16; pair++) memcpy((real *)tile + pair * 32 + n * 2, values + pair * 2, 2 * sizeof(real));
     }
     return 1;
   }
