@@ -42,12 +42,14 @@ def broken_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FORETHOUGHT_CACHE_DIR", str(tmp_path))
 
 
-def test_float32_runs_in_torch(checkpoint: Checkpoint) -> None:
-    assert runner_of(make(checkpoint, dtype="float32", cache_tokens=64)) == "TorchRunner"
+def test_a_runner_that_is_named_is_taken(checkpoint: Checkpoint) -> None:
+    assert runner_of(make(checkpoint, runner="torch", cache_tokens=64)) == "TorchRunner"
+    assert runner_of(make(checkpoint, runner="compiled", cache_tokens=64)) == "CompiledRunner"
 
 
-def test_the_compiled_runner_is_the_first_choice(checkpoint: Checkpoint) -> None:
-    core = make(checkpoint, cache_tokens=64, threads=1)
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16", "float32"])
+def test_the_compiled_runner_is_the_first_choice(checkpoint: Checkpoint, dtype: str) -> None:
+    core = make(checkpoint, dtype=dtype, cache_tokens=64, threads=1)
     assert runner_of(core) == "CompiledRunner"
     assert complete(core, make_request("r", [1, 2, 3], 3, sampling=Sampling(temperature=0)))[0].token_ids
 
@@ -77,7 +79,6 @@ def test_kernels_that_were_asked_for_and_cannot_be_built_are_an_error(checkpoint
     [
         ({"quantization": "int8"}, "needs the compiled runner"),
         ({"quantization": "int8", "runner": "torch"}, "needs the compiled runner"),
-        ({"runner": "compiled", "dtype": "float32"}, "computes in bfloat16"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

@@ -101,15 +101,16 @@ def _settings_files(settings: Settings) -> Check:
 def _kernels(settings: Settings) -> Check:
     """The compiled kernels, built now if they are not in the cache yet."""
     engine = settings.engine
-    if engine.runner == "torch" or engine.dtype == "float32":
-        return Check("kernels", "ok", f"not used: the engine's runner is {engine.runner}, its dtype {engine.dtype}")
-    from forethought.engine.compiled.build import build, find_compiler
+    if engine.runner == "torch":
+        return Check("kernels", "ok", "not used: the engine's runner is torch")
+    from forethought.engine.compiled.build import FLOAT32, build, find_compiler
     from forethought.engine.compiled.library import load
 
     needed = engine.runner == "compiled" or engine.quantization != "none"
     try:
-        library, compiler = build(settings.cache_dir), find_compiler()
-        load(settings.cache_dir)
+        defines = FLOAT32 if engine.dtype == "float32" else ()
+        library, compiler = build(settings.cache_dir, defines), find_compiler()
+        load(settings.cache_dir, defines)
     except EngineError as error:
         slower = "" if needed else " The engine runs on torch instead, several times slower."
         return Check("kernels", "missing" if needed else "warning", error.message + slower, error.remedy)

@@ -40,7 +40,8 @@ def build_core(checkpoint: "Checkpoint", settings: Settings) -> EngineCore:
     """
     engine, config = settings.engine, checkpoint.config
     compiled = _use_compiled(settings)
-    dtype = torch.bfloat16 if compiled or engine.dtype == "bfloat16" else torch.float32
+    bfloat16 = engine.dtype == "bfloat16" or (compiled and engine.dtype == "auto")
+    dtype = torch.bfloat16 if bfloat16 else torch.float32
     declared = checkpoint.capabilities.context_length
     blocks = _cache_blocks(engine, config, dtype, declared)
     context = min(declared, blocks * BLOCK_SIZE)
@@ -54,7 +55,7 @@ def build_core(checkpoint: "Checkpoint", settings: Settings) -> EngineCore:
 
         tensors = lora.merge(tensors, *lora.load_adapter(checkpoint.adapter))
     runner = (
-        _compiled(settings, config, tensors, blocks, context)
+        _compiled(settings, config, tensors, blocks, dtype, context)
         if compiled
         else _torch(engine, config, tensors, blocks, dtype)
     )
@@ -65,21 +66,20 @@ def build_core(checkpoint: "Checkpoint", settings: Settings) -> EngineCore:
 def _use_compiled(settings: Settings) -> bool:
     """Whether the compiled runner is what `settings` ask for and this machine can build."""
     engine = settings.engine
-    if engine.runner == "compiled" and engine.dtype == "float32":
-        raise SettingsError("The compiled runner computes in bfloat16.", "Set engine.dtype to bfloat16 or auto.")
-    if engine.runner != "torch" and engine.dtype != "float32" and _kernels_load(settings):
+    if engine.runner != "torch" and _kernels_load(settings):
         return True
     if engine.quantization != "none":
         message = f"engine.quantization {engine.quantization} needs the compiled runner, and torch is what runs here."
-        raise SettingsError(message, "Set it to none, or install a C compiler and leave runner and dtype on auto.")
+        raise SettingsError(message, "Set it to none, or install a C compiler and leave the runner on auto.")
     return False
 
 
 def _kernels_load(settings: Settings) -> bool:
+    from forethought.engine.compiled.build import FLOAT32
     from forethought.engine.compiled.library import load
 
     try:
-        load(settings.cache_dir)
+        load(settings.cache_dir, FLOAT32 if settings.engine.dtype == "float32" else ())
     except EngineError as error:
         if settings.engine.runner == "compiled":
             raise
@@ -89,7 +89,12 @@ def _kernels_load(settings: Settings) -> bool:
 
 
 def _compiled(
-    settings: Settings, config: "DecoderConfig", tensors: "Mapping[str, torch.Tensor]", blocks: int, context: int
+    settings: Settings,
+    config: "DecoderConfig",
+    tensors: "Mapping[str, torch.Tensor]",
+    blocks: int,
+    dtype: torch.dtype,
+    context: int,
 ) -> Runner:
     from forethought.engine.compiled import CompiledRunner
 
@@ -99,6 +104,7 @@ def _compiled(
         tensors,
         blocks=blocks,
         cache_dir=settings.cache_dir,
+        dtype=dtype,
         quantization=engine.quantization,
         threads=threads_for(engine),
         max_tokens=engine.max_step_tokens,

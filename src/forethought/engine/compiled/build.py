@@ -34,6 +34,8 @@ FLAGS = (
     "-pthread",
 )
 COMPILE_SECONDS = 120
+FLOAT32 = ("FORETHOUGHT_FLOAT32",)
+"""Macros of the build that computes in float32 instead of bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from forethought.engine.compiled.build import FLOAT32
 from forethought.engine.compiled.library import Batch, Layer, Linear, Model, Room, load, release
 from forethought.engine.compiled.packing import Packed, Packer, address
 from forethought.engine.runner import BLOCK_SIZE, StepBatch
@@ -61,7 +62,7 @@ class CompiledRunner:
     ) -> None:
         self._config = config
         self._dtype = dtype
-        self._library = load(cache_dir, (*defines, "FORETHOUGHT_FLOAT32") if dtype == torch.float32 else defines)
+        self._library = load(cache_dir, defines + (FLOAT32 if dtype == torch.float32 else ()))
         self._tensors = fitting_tensors(config, tensors, complete=True)
         self._pool = self._library.forethought_pool(threads)
         if not self._pool:
