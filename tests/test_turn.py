@@ -43,16 +43,19 @@ ARGUMENTS = pieces.ToolCallDelta
 
 
 class ScriptedParser:
-    """Reads token n as the n-th entry of a script; the last entry is what `finish` gives."""
+    """Reads token n as the n-th entry of a script; `tail` is what `finish` gives, if all of it was read."""
 
     def __init__(self, script: Script, tail: list[Piece]) -> None:
         self._script, self._tail = script, tail
+        self._read = 0
 
     def feed(self, token_ids: Iterable[int]) -> list[Piece]:
-        return [piece for token in token_ids for piece in self._script[token]]
+        tokens = list(token_ids)
+        self._read += len(tokens)
+        return [piece for token in tokens for piece in self._script[token]]
 
     def finish(self) -> list[Piece]:
-        return self._tail
+        return self._tail if self._read == len(self._script) else []
 
 
 class ScriptedStream:
