@@ -141,11 +141,13 @@ def test_weights_that_were_quantised_are_kept_at_their_size_and_lose_nothing(
     large = make_runner(config, decoder)
     assert set(small.formats.values()) == {kind}
     assert set(large.formats.values()) == {"plain"}
+    sequences = make_sequences([50, 9])
+    expected = torch.cat([expected_logits(decoder, s) for s in sequences])
     first, second = (
-        runner.forward(make_batch([(s, len(s.token_ids)) for s in make_sequences([50, 9])]))
+        (runner.forward(make_batch([(s, len(s.token_ids)) for s in make_sequences([50, 9])])) - expected).abs().mean()
         for runner in (small, large)
     )
-    assert torch.equal(first, second)
+    assert first <= 1.01 * second  # where packed weights are not rounded to bfloat16, it is less
 
 
 def test_int8_rounds_the_weights_a_little(make_runner: Callable[..., CompiledRunner]) -> None:

@@ -9,7 +9,7 @@
  * Gimelshein, 2018), so the result does not depend on how a prompt was cut into steps. */
 #pragma once
 #include "pool.h"
-#include "tiles.h"
+#include "product.h"
 
 #define ATTENTION_ROWS 16
 #define CHUNK 2048 /* positions; a multiple of PANEL */
@@ -41,11 +41,11 @@ INLINE real *values_of(const Attention *a, long block, int kv_head) {
 }
 
 /* Writes one position's key and value (head_dim floats each) into its block. */
-static void remember(const Attention *a, long block, int slot, int kv_head, const float *key, const float *value) {
+static void remember(const Attention *a, long block, int at, int kv_head, const float *key, const float *value) {
   real *keys = keys_of(a, block, kv_head), *values = values_of(a, block, kv_head);
   for (int d = 0; d < a->head_dim; d++) {
-    keys[(d / 32) * STEP + (slot / 16) * TILE + (d % 32 / 2) * 32 + slot % 16 * 2 + d % 2] = to_real(key[d]);
-    values[(d / 32) * STEP + (d % 32 / 16) * TILE + (slot / 2) * 32 + d % 16 * 2 + slot % 2] = to_real(value[d]);
+    keys[d / 32 * STEP + at / 16 * TILE + slot(d % 32, at % 16)] = to_real(key[d]);
+    values[d / 32 * STEP + d % 32 / 16 * TILE + slot(at, d % 16)] = to_real(value[d]);
   }
 }
 

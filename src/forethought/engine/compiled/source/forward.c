@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "attention.h"
 #include "linear.h"
+#include "packing.h"
 #include <sys/mman.h>
 
 typedef struct {
@@ -48,7 +49,7 @@ typedef struct {
 } State;
 
 typedef struct ThreadScratch {
-  real *panel;
+  void *product;
   float *key, *out;
   real *queries;
   AttentionScratch attention;
@@ -125,7 +126,7 @@ static void norm_rows(void *argument, int thread, long from, long to) {
 
 static void multiply_panels(void *argument, int thread, long from, long to) {
   const Task *task = argument;
-  linear(task->weights, &task->product, from, to, task->state->scratch[thread].panel);
+  linear(task->weights, &task->product, from, to, task->state->scratch[thread].product);
 }
 
 static void embed_rows(void *argument, int thread, long from, long to) {
@@ -271,7 +272,7 @@ void forethought_state_free(State *s) {
   if (s->scratch)
     for (int t = 0; t < s->pool->threads; t++) {
       ThreadScratch *scratch = s->scratch + t;
-      free(scratch->panel), free(scratch->queries), free(scratch->out), free(scratch->key);
+      free(scratch->product), free(scratch->queries), free(scratch->out), free(scratch->key);
     }
   free(s->residual), free(s->qkv), free(s->normed), free(s->heads_out), free(s->queries), free(s->gated);
   free(s->piece), free(s->scratch), free(s);
@@ -305,11 +306,11 @@ State *forethought_state(Pool *pool, const Model *m, int64_t tokens) {
   int fine = s->residual && s->qkv && s->normed && s->heads_out && s->queries && s->gated && s->piece && s->scratch;
   for (int t = 0; fine && t < pool->threads; t++) {
     ThreadScratch *scratch = s->scratch + t;
-    scratch->panel = zeros((size_t)(deepest > 4 * PANEL ? deepest : 4 * PANEL) * PANEL * sizeof(real));
+    scratch->product = zeros((size_t)(deepest > 4 * PANEL ? deepest : 4 * PANEL) * PANEL * sizeof(real));
     scratch->queries = zeros(ATTENTION_ROWS * dim * sizeof(real));
     scratch->out = zeros(ATTENTION_ROWS * dim * sizeof(float));
     scratch->key = zeros(dim * sizeof(float));
-    fine = scratch->panel && scratch->queries && scratch->out && scratch->key;
+    fine = scratch->product && scratch->queries && scratch->out && scratch->key;
   }
   if (fine) return s;
   forethought_state_free(s);

@@ -1,6 +1,6 @@
 /* y = x W^T for a batch of rows, with what follows done while the sums are still in the cache. */
 #pragma once
-#include "weights.h"
+#include "product.h"
 
 typedef enum { TO_FLOAT, ADD_TO_FLOAT, GATED } Ending;
 
@@ -34,17 +34,19 @@ static void finish_block(const Linear *w, const Product *p, long panel, long fir
   }
 }
 
-#define FEW_STEPS 4           /* stay in the first cache */
+#ifdef FORETHOUGHT_AMX
+
+#define FEW_STEPS 4          /* stay in the first cache */
 #define ALL_STEPS (1L << 40) /* the panel is needed again */
 
 /* Panels [from, to) of the product. `scratch` holds one unpacked panel. */
-static void linear(const Linear *w, const Product *p, long from, long to, real *scratch) {
+static void linear(const Linear *w, const Product *p, long from, long to, void *scratch) {
   _Alignas(64) float c[MAX_ROWS * PANEL];
   for (long panel = from; panel < to; panel++) {
     const real *values = w->format == PLAIN ? (const real *)(w->data + panel * panel_bytes(w)) : NULL;
     for (long row = 0, rows; row < p->rows; row += rows) {
       const real *x = p->x + row * p->ldx;
-      rows = least(values ? MAX_ROWS : ONE_PASS, p->rows - row);
+      rows = least(MAX_ROWS, p->rows - row);
       if (values) {
         multiply((int)rows, steps_of(w), x, p->ldx, values, c, PANEL);
       } else {
@@ -55,3 +57,27 @@ static void linear(const Linear *w, const Product *p, long from, long to, real *
     }
   }
 }
+
+#else
+
+/* Panels [from, to) of the product. They stay in the second cache while one block of rows after the other passes.
+ * `scratch` holds the totals of that block. */
+static void linear(const Linear *w, const Product *p, long from, long to, void *scratch) {
+  _Alignas(64) float c[MAX_ROWS * PANEL];
+  const long steps = steps_of(w);
+  for (long row = 0, rows; row < p->rows; row += rows) {
+    const real *x = p->x + row * p->ldx;
+    rows = least(MAX_ROWS, p->rows - row);
+    if (w->format == INT4) total_steps((int)rows, steps, x, p->ldx, scratch);
+    for (long panel = from; panel < to; panel++) {
+      const uint8_t *data = w->data + panel * panel_bytes(w);
+      if (w->format == PLAIN)
+        multiply((int)rows, steps, x, p->ldx, (const real *)data, c, PANEL);
+      else
+        multiply_packed((int)rows, w->format, steps, x, p->ldx, data, scratch, c);
+      finish_block(w, p, panel, row, (int)rows, c);
+    }
+  }
+}
+
+#endif

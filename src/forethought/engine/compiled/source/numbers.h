@@ -107,6 +107,7 @@ INLINE f16x silu16(f16x x) { return x / (1.0f + exp16(-x)); }
 
 INLINE float from_real(real x) { return x; }
 INLINE real to_real(float x) { return x; }
+INLINE f16x load16_real(const real *p) { return load16(p); }
 INLINE void store16_real(real *p, f16x v) { store16(p, v); }
 INLINE void store32_real(real *p, f16x low, f16x high) {
   store16(p, low);
@@ -138,6 +139,13 @@ INLINE w16x round16(f16x v) {
 #endif
 }
 
+INLINE f16x load16_real(const real *p) {
+#if defined(__AVX512F__)
+  return (f16x)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#else
+  return (f16x)(__builtin_convertvector(*(const w16x *)p, u16x) << 16);
+#endif
+}
 INLINE void store16_real(real *p, f16x v) { *(w16x *)p = round16(v); }
 /* 32 values to 32 bfloat16 in memory order. */
 INLINE void store32_real(real *p, f16x low, f16x high) {

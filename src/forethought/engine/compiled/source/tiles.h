@@ -1,20 +1,8 @@
-/* The one inner product of the engine: rows (at most 32) times a panel of 32 columns, in float32.
+/* The product on AMX tiles.
  *
- * A panel holds 32 columns of a matrix, K deep, as K/32 steps of two tiles; a tile holds 32 (K) x 16 (columns) values
- * as 16 rows of 16 column pairs (k, k + 1): the layout that AMX's TDPBF16PS reads. Weights, keys and values are all
- * stored as panels. What is added up for a row, and in which order, does not depend on the other rows: a request gives
- * the same bits alone and in a batch. */
+ * A packed panel is turned into bfloat16 just before it is used, so all formats give the same bits as PLAIN does. */
 #pragma once
-#include "numbers.h"
-
-#define PANEL 32                  /* columns of a panel, and K of one step */
-#define TILE 512                  /* values of a tile */
-#define STEP (2 * TILE)           /* values of a step */
-#define MAX_ROWS 32               /* rows of one call */
-
-#if defined(__AMX_BF16__) && defined(__linux__) && !defined(FORETHOUGHT_NO_AMX) && !defined(FORETHOUGHT_FLOAT32)
-#define FORETHOUGHT_AMX 1
-#define ONE_PASS 32 /* rows for which MULTIPLY reads a panel once */
+#include "panels.h"
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -86,73 +74,6 @@ static void tiles_release(void) {
   _tile_stored(0, c, ldc * 4);                                        \
   _tile_stored(1, c + 16, ldc * 4);
 
-#else /* any other machine: the same product on vectors */
-
-#define ONE_PASS 4
-static int tiles_request(void) { return 0; }
-static void tiles_release(void) {}
-INLINE void tiles_expect(int rows) { (void)rows; }
-INLINE void stored(void) {}
-
-#ifdef FORETHOUGHT_FLOAT32
-
-/* Sixteen neighbours of a panel's row: eight columns, each at an even and an odd depth. The two sums of a column meet at
- * the end. */
-INLINE f16x even_and_odd(f16x low, f16x high) {
-  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
-         __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-}
-
-typedef float f2x __attribute__((vector_size(8), aligned(4)));
-INLINE f16x eight_times(const float *pair) {
-  const f2x two = *(const f2x *)pair;
-  return __builtin_shufflevector(two, two, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1);
-}
-
-#define MULTIPLY(load_b)                                                                            \
-  for (int r = 0; r < rows; r += 4) {                                                               \
-    const int many = rows - r < 4 ? rows - r : 4;                                                   \
-    f16x sums[4][4] = {};                                                                           \
-    for (long s = 0; s < steps; s++) {                                                              \
-      const real *step = load_b;                                                                    \
-      for (int pair = 0; pair < 16; pair++, step += PANEL)                                          \
-        for (int i = 0; i < many; i++) {                                                            \
-          const f16x x = eight_times(a + (r + i) * lda + s * PANEL + pair * 2);                     \
-          for (int q = 0; q < 4; q++) sums[i][q] += load16(step + q / 2 * TILE + q % 2 * 16) * x;   \
-        }                                                                                           \
-    }                                                                                               \
-    for (int i = 0; i < many; i++)                                                                  \
-      for (int t = 0; t < 2; t++)                                                                   \
-        store16(c + (r + i) * ldc + t * 16, even_and_odd(sums[i][2 * t], sums[i][2 * t + 1]));      \
-  }
-
-#else
-
-/* Four rows at a time keep their sums in registers while a panel streams by. */
-#define MULTIPLY(load_b)                                                              \
-  for (int r = 0; r < rows; r += 4) {                                                 \
-    const int many = rows - r < 4 ? rows - r : 4;                                     \
-    f16x sums[4][2] = {};                                                             \
-    for (long s = 0; s < steps; s++) {                                                \
-      const real *step = load_b;                                                      \
-      for (int pair = 0; pair < 16; pair++)                                           \
-        for (int t = 0; t < 2; t++) {                                                 \
-          u16x both = *(const u16x *)(step + t * TILE + pair * 32);                   \
-          f16x even = (f16x)(both << 16), odd = (f16x)(both & 0xffff0000u);           \
-          for (int i = 0; i < many; i++) {                                            \
-            const real *row = a + (r + i) * lda + s * PANEL + pair * 2;               \
-            sums[i][t] += even * from_real(row[0]);                                   \
-            sums[i][t] += odd * from_real(row[1]);                                    \
-          }                                                                           \
-        }                                                                             \
-    }                                                                                 \
-    for (int i = 0; i < many; i++)                                                    \
-      for (int t = 0; t < 2; t++) store16(c + (r + i) * ldc + t * 16, sums[i][t]);  \
-  }
-
-#endif
-#endif
-
 INLINE const real *ahead(const real *step) {
   expect(step, STEP * (long)sizeof(real));
   return step;
@@ -169,4 +90,78 @@ INLINE void multiply_scattered(int rows, long steps, const real *a, long lda, co
                                float *c, long ldc) {
   tiles_expect(rows);
   MULTIPLY(ahead(base + offsets[s]))
+}
+
+/* ---- packed panels ---- */
+
+INLINE f16x low_twice(f16x d) {
+  return __builtin_shufflevector(d, d, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+}
+INLINE f16x high_twice(f16x d) {
+  return __builtin_shufflevector(d, d, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+}
+
+/* The lowest half byte of each lane as a number. */
+INLINE f16x half_byte(u16x v) {
+  const __m512 numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return (f16x)_mm512_permutexvar_ps((__m512i)v, numbers);
+}
+
+INLINE void unpack_int8(const uint8_t *tile, real *out) {
+  f16x d = load16_half((const uint16_t *)tile), low = low_twice(d), high = high_twice(d);
+  const int8_t *q = (const int8_t *)(tile + 32);
+  for (int row = 0; row < 16; row++, q += 32) {
+    if (row % 2 == 0) __builtin_prefetch(tile + AHEAD + row * 34);
+    f16x a = __builtin_convertvector(widen_signed(q), f16x) * low;
+    f16x b = __builtin_convertvector(widen_signed(q + 16), f16x) * high;
+    store32_real(out + row * 32, a, b);
+  }
+}
+
+/* d * q + m rounded once: d * q is exact in float32, so a fused and an unfused multiply-add agree.
+ *
+ * Eight rows lie in the half bytes of one integer per lane, so that a shift finds the next one. */
+INLINE void unpack_int4(const uint8_t *tile, real *out) {
+  f16x d = load16_half((const uint16_t *)tile), m = load16_half((const uint16_t *)(tile + 32));
+  f16x d_low = low_twice(d), d_high = high_twice(d), m_low = low_twice(m), m_high = high_twice(m);
+  for (int half = 0; half < 2; half++) {
+    u16x low = *(const u16x *)(tile + 64 + half * 128), high = *(const u16x *)(tile + 128 + half * 128);
+    for (int row = 0; row < 8; row++, low >>= 4, high >>= 4) {
+      if (row % 3 == 0) __builtin_prefetch(tile + AHEAD + half * 192 + row / 3 * 64); /* a tile's five lines, one by one */
+      store32_real(out + (half * 8 + row) * 32, half_byte(low) * d_low + m_low, half_byte(high) * d_high + m_high);
+    }
+  }
+}
+
+/* One step of a packed panel, in bfloat16. */
+INLINE void unpack_step(const Linear *w, const uint8_t *data, real *out) {
+  const long bytes = tile_bytes(w->format);
+  for (int t = 0; t < 2; t++)
+    w->format == INT4 ? unpack_int4(data + t * bytes, out + t * TILE) : unpack_int8(data + t * bytes, out + t * TILE);
+}
+
+/* A packed panel, unpacked while it is multiplied: two steps ahead of their use, so that neither waits for the other. */
+typedef struct {
+  const Linear *w;
+  const uint8_t *data;
+  long steps, bytes;
+  real *out;
+  long kept; /* steps that `out` has room for, a power of two; the panel lies there afterwards if it is that small */
+} Stream;
+
+INLINE const real *next_step(const Stream *stream, long s) {
+  const long later = s + 2;
+  if (later < stream->steps)
+    unpack_step(stream->w, stream->data + later * stream->bytes, stream->out + (later & (stream->kept - 1)) * STEP);
+  stored();
+  return stream->out + (s & (stream->kept - 1)) * STEP;
+}
+
+/* c[rows][32] = a[rows][depth] times panel number `panel`, for at most MAX_ROWS rows. */
+INLINE void multiply_packed(int rows, const Linear *w, long panel, const real *a, long lda, real *out, long kept, float *c) {
+  const long steps = steps_of(w), ldc = PANEL, bytes = 2 * tile_bytes(w->format);
+  const Stream stream = {w, w->data + panel * panel_bytes(w), steps, bytes, out, kept};
+  for (long s = 0; s < least(2, steps); s++) unpack_step(w, stream.data + s * bytes, out + s * STEP);
+  tiles_expect(rows);
+  MULTIPLY(next_step(&stream, s))
 }
