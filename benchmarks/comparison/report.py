@@ -46,7 +46,7 @@ def speed(name: str, tokens: int, pick: Callable[[list[float]], float] = min) ->
 
 def memory(name: str) -> Callable[[Result], float | None]:
     """Peak memory up to the end of a row's first run."""
-    return lambda result: result["rows"].get(name, {}).get("peak_mib")
+    return lambda result: result["rows"].get(name, {}).get("peak_mib") or None  # 0: it was gone too soon
 
 
 def first_token(result: Result) -> float | None:
@@ -97,7 +97,8 @@ def table(results: list[Result]) -> str:
 
 def disturbed(results: list[Result]) -> str:
     """A warning that names what was measured on a busy machine; empty when nothing was."""
-    keys = [result["key"] for result in results if result["others_share"] + result["stolen_share"] > QUIET]
+    measured = [result for result in results if result["rows"]]
+    keys = [result["key"] for result in measured if result["others_share"] + result["stolen_share"] > QUIET]
     if not keys:
         return ""
     return (

@@ -106,6 +106,7 @@ static void attend(const Attention *a, const int32_t *table, int kv_head, const 
     const long blocks = (least(start + CHUNK, end) - begin + PANEL - 1) / PANEL;
     for (long b = 0; b < blocks; b++) {
       const long block = table[begin / PANEL + b];
+      if (b + 1 < blocks) fetch(keys_of(a, table[begin / PANEL + b + 1], kv_head), head_block(a) * (long)sizeof(real));
       multiply(rows, dim / PANEL, queries, dim, keys_of(a, block, kv_head), s->scores + b * PANEL, SCORES);
       s->offsets[b] = values_of(a, block, kv_head) - a->cache;
     }

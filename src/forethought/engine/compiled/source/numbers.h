@@ -206,5 +206,10 @@ INLINE void expect(const void *p, long bytes) {
   for (long i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + AHEAD + i);
 }
 
+/* Asks for memory that lies elsewhere. */
+INLINE void fetch(const void *p, long bytes) {
+  for (long i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + i);
+}
+
 INLINE long round_up(long n, long step) { return (n + step - 1) / step * step; }
 INLINE long least(long a, long b) { return a < b ? a : b; }
