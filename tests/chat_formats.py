@@ -134,17 +134,18 @@ def merged(pieces: Iterable[Piece]) -> list[Piece]:
 def items_of(pieces: Iterable[Piece]) -> tuple[Item, ...]:
     """The items that complete pieces stand for; calls are numbered c0, c1, …"""
     items: list[Item] = []
-    names: dict[int, str] = {}
+    names: dict[int, tuple[str, bool]] = {}
     for piece in merged(pieces):
         match piece:
             case ThinkingDelta(text):
                 items.append(Thinking(text))
             case TextDelta(text):
                 items.append(Message.of("assistant", text))
-            case ToolCallStart(index, name):
-                names[index] = name
+            case ToolCallStart(index, name, custom):
+                names[index] = name, custom
             case ToolCallEnd(index, arguments):
-                items.append(ToolCall(f"c{index}", names[index], arguments))
+                name, custom = names[index]
+                items.append(ToolCall(f"c{index}", name, arguments, custom))
             case Malformed(text):
                 raise AssertionError(f"malformed: {text}")
             case ThinkingEnd() | ToolCallDelta():

@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forethought.engine.grammar import COMPILED_KEPT, GrammarCompiler, GrammarState, allowed_tokens
+from forethought.engine.grammar_source import lark_part
 from forethought.engine.protocol import Grammar, Limits, Sampling, ThinkingBudget
 from forethought.errors import EngineError, GrammarError
+from json_schemas import conforms, schemas
 from runner_double import TOKENIZER, VOCAB, complete, make_core, make_request
 
 STOP = TOKENIZER.special_id("<|im_end|>")
@@ -130,69 +132,33 @@ def test_white_space_between_json_tokens_is_bounded(compiler: GrammarCompiler) -
     assert 1 <= count <= 20
 
 
+@pytest.mark.parametrize(
+    ("grammar", "text"),
+    [
+        (
+            Grammar("json_schema", '{"$ref": "#/$defs/n", "$defs": {"n": {"type": "array", "items": {"enum": [1]}}}}'),
+            "[ 1,",
+        ),
+        (Grammar("json_schema", "true"), '{"a"\n\n'),
+        (Grammar("regex", r"a/\d[/]*"), "a/1/"),
+        (Grammar("lark", 'start: "a" b+ // }\n%ignore / +/\nb: /[0-9]/'), "a 1"),
+    ],
+)
+def test_a_constraint_means_the_same_as_a_part_of_a_grammar(
+    compiler: GrammarCompiler, grammar: Grammar, text: str
+) -> None:
+    whole = compiler.compile(grammar)
+    part = compiler.compile(Grammar("lark", f"start: part\npart: {lark_part(grammar)}"))
+    for token in ids(text):
+        assert allowed(compiler, part) == allowed(compiler, whole)
+        whole.observe(token)
+        part.observe(token)
+    assert allowed(compiler, part) == allowed(compiler, whole)
+
+
 def test_the_schema_of_any_json_is_a_schema(compiler: GrammarCompiler) -> None:
     state = compiler.compile(Grammar("json_schema", "true"))
     assert set(ids('{["-0tfn')) <= (allowed(compiler, state) or set())
-
-
-# Schemas
-
-names = st.text("abcxyz_", min_size=1, max_size=5)
-scalars = st.sampled_from(
-    [
-        {"type": "integer", "minimum": -5, "maximum": 120},
-        {"type": "boolean"},
-        {"type": "null"},
-        {"type": "string", "maxLength": 6},
-        {"type": "string", "pattern": "^[a-c]{1,4}$"},
-        {"enum": ["red", "green", 3, None]},
-        {"const": {"k": [1, 2]}},
-    ]
-)
-
-
-def _objects(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    properties = st.dictionaries(names, inner, max_size=3)
-    return properties.map(
-        lambda p: {"type": "object", "properties": p, "required": sorted(p)[:2], "additionalProperties": False}
-    )
-
-
-schemas = st.recursive(
-    scalars,
-    lambda inner: st.one_of(
-        _objects(inner),
-        inner.map(lambda items: {"type": "array", "items": items, "maxItems": 3}),
-        st.lists(inner, min_size=1, max_size=2).map(lambda options: {"anyOf": options}),
-    ),
-    max_leaves=5,
-)
-
-
-def conforms(value: object, schema: dict[str, Any]) -> bool:
-    """A validator for just the keywords above."""
-    if "anyOf" in schema:
-        return any(conforms(value, option) for option in schema["anyOf"])
-    if "enum" in schema:
-        return value in schema["enum"] and not isinstance(value, bool)
-    if "const" in schema:
-        return value == schema["const"]
-    kind = schema["type"]
-    if kind == "integer":
-        return type(value) is int and schema["minimum"] <= value <= schema["maximum"]
-    if kind == "string":
-        pattern = schema.get("pattern")
-        return isinstance(value, str) and (re.search(pattern, value) is not None if pattern else len(value) <= 6)
-    if kind == "array":
-        return isinstance(value, list) and len(value) <= 3 and all(conforms(item, schema["items"]) for item in value)
-    if kind == "object":
-        properties = schema["properties"]
-        return (
-            isinstance(value, dict)
-            and set(schema["required"]) <= set(value) <= set(properties)
-            and all(conforms(item, properties[name]) for name, item in value.items())
-        )
-    return value is None if kind == "null" else isinstance(value, bool)
 
 
 @given(schema=schemas, seed=st.integers(0, 2**32), thinks=st.booleans(), stop=st.booleans())

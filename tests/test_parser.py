@@ -29,9 +29,14 @@ FORMATS = ["forethought", "qwen3", "qwen3 in plain text"]
 T, THINK, END = TextDelta, ThinkingDelta, ThinkingEnd()
 
 
-def parse(name: str, token_ids: Sequence[int], *, thinking_open: bool, cuts: Sequence[int] = ()) -> list[Piece]:
-    """Feeds the ids in the chunks between `cuts`."""
-    parser = renderer(name).parser(thinking_open=thinking_open)
+CUSTOM = frozenset({"say"})
+
+
+def parse(
+    name: str, token_ids: Sequence[int], *, thinking_open: bool, cuts: Sequence[int] = (), formatted: bool = False
+) -> list[Piece]:
+    """Feeds the ids in the chunks between `cuts`. The tool `say` is a custom one."""
+    parser = renderer(name).parser(thinking_open=thinking_open, custom_tools=CUSTOM, formatted=formatted)
     borders = [0, *sorted(cuts), len(token_ids)]
     pieces = [piece for a, b in pairwise(borders) for piece in parser.feed(token_ids[a:b])]
     return pieces + parser.finish()
@@ -42,7 +47,8 @@ def read(name: str, text: str, *, thinking_open: bool = False) -> list[Piece]:
 
 
 def call(index: int, name: str, arguments: str) -> list[Piece]:
-    return [ToolCallStart(index, name), ToolCallDelta(index, arguments), ToolCallEnd(index, arguments)]
+    deltas = [ToolCallDelta(index, arguments)] if arguments else []
+    return [ToolCallStart(index, name, name in CUSTOM), *deltas, ToolCallEnd(index, arguments)]
 
 
 def forethought_spelling(text: str) -> str:
@@ -93,6 +99,10 @@ OURS: list[Example] = [
     ("[call]no name here\n{}[/call]ok[stop]", False, [Malformed("no name here\n{}"), T("ok")]),
     ("[call]half", False, [Malformed("half")]),
     ("[call][/call][call]a\n{}[/call]", False, [Malformed(""), *call(0, "a", "{}")]),
+    ("[call]say\n \n{x[/call][stop]", False, call(0, "say", " \n{x")),
+    ("[call]say\n[/call][call]say[/call][stop]", False, [*call(0, "say", ""), *call(1, "say", "")]),
+    ("[call]say\na[think]b[/call][call]a\n{}[/call]", False, [*call(0, "say", "a[think]b"), *call(1, "a", "{}")]),
+    ("[call]say\n{}[stop]", False, [ToolCallStart(0, "say", True), ToolCallDelta(0, "{}"), Malformed("say\n{}")]),
 ]  # fmt: skip
 
 QWEN: list[Example] = [
@@ -125,6 +135,19 @@ QWEN: list[Example] = [
      [ToolCallStart(0, "a"), ToolCallDelta(0, "{}"), Malformed('{"name": "a", "n": 1e5, "arguments": {}} x')]),
     ('<tool_call>{"name": "a"', False, [ToolCallStart(0, "a"), Malformed('{"name": "a"')]),
     ('<tool_call>{"name": "a", "arguments": {}}<|im_end|>', False, call(0, "a", "{}")),
+    ('<tool_call>{"name": "say", "arguments": {"input": "a\\n\\"\\ud83d\\ude00 \\u00e9}"}}</tool_call>', False,
+     call(0, "say", 'a\n"😀 é}')),
+    ('<tool_call>{"arguments": { "input" : ""\n} , "name": "say"}</tool_call>', False, call(0, "say", "")),
+    ('<tool_call>{"name": "say"}</tool_call>', False,
+     [ToolCallStart(0, "say", True), Malformed('{"name": "say"}')]),
+    ('<tool_call>{"name": "say", "arguments": {"text": "a"}}</tool_call>', False,
+     [ToolCallStart(0, "say", True), Malformed('{"name": "say", "arguments": {"text": "a"}}')]),
+    ('<tool_call>{"name": "say", "arguments": {"input": "a", "b": 1}}</tool_call>', False,
+     [ToolCallStart(0, "say", True), ToolCallDelta(0, "a"),
+      Malformed('{"name": "say", "arguments": {"input": "a", "b": 1}}')]),
+    ('<tool_call>{"name": "say", "arguments": {"input": "a\\ud83d"}}</tool_call>', False,
+     [ToolCallStart(0, "say", True), ToolCallDelta(0, "a"),
+      Malformed('{"name": "say", "arguments": {"input": "a\\ud83d"}}')]),
 ]  # fmt: skip
 
 QWEN_IN_PLAIN_TEXT: list[Example] = [
@@ -169,7 +192,7 @@ def test_the_pieces_of_any_output_do_not_depend_on_the_split(data: st.DataObject
     name = data.draw(st.sampled_from(FORMATS))
     tokenizer = tokenizer_of(name)
     markers = st.sampled_from(sorted(tokenizer.special_ids))
-    json_parts = ['{"name": "a"', ', "arguments": {', '"x": 1}}', "a\n", "\n"]
+    json_parts = ['{"name": "a"', '{"name": "say"', ', "arguments": {', '"x": 1}}', '"input": "', "a\n", "say\n", "\n"]
     words = st.sampled_from([*json_parts, "<tool_call>", "</tool_call>", "<think>", "</think>"])
     pieces = st.one_of(
         markers.map(lambda i: [i]),
@@ -210,13 +233,15 @@ def check_grammar(pieces: list[Piece]) -> None:
     """Calls are numbered in order and never overlap, their deltas add up, and no delta is empty but one of an empty
     thinking."""
     started = 0
+    custom = False
     arguments: str | None = None
     before: Piece | None = None
     for piece in pieces:
         match piece:
-            case ToolCallStart(index, name):
+            case ToolCallStart(index, name, custom):
                 assert index == started
                 assert name
+                assert custom == (name in CUSTOM)
                 assert arguments is None
                 started, arguments = started + 1, ""
             case ToolCallDelta(index, text):
@@ -227,7 +252,7 @@ def check_grammar(pieces: list[Piece]) -> None:
             case ToolCallEnd(index, text):
                 assert index == started - 1
                 assert text == arguments
-                assert isinstance(json.loads(text), dict)
+                assert custom or isinstance(json.loads(text), dict)
                 arguments = None
             case Malformed():
                 arguments = None
@@ -261,6 +286,27 @@ def test_ordinary_tokens_that_spell_a_single_token_marker_are_text() -> None:
         assert merged(parse("qwen3", output, thinking_open=False)) == [T(text)]
 
 
+def test_an_input_flows_out_of_its_json_as_it_comes() -> None:
+    parser = renderer("qwen3").parser(thinking_open=False, custom_tools=CUSTOM)
+    output = ids("qwen3", '<tool_call>\n{"name": "say", "arguments": {"input": "one\\n')
+    early = [piece for i in output for piece in parser.feed([i])]
+    assert merged(early) == [ToolCallStart(0, "say", True), ToolCallDelta(0, "one\n")]
+
+
+def test_an_answer_in_a_format_may_spell_markers_of_text() -> None:
+    text = '{"a": "<tool_call><think>"}'
+    output = ids("qwen3 in plain text", text)
+    assert merged(parse("qwen3 in plain text", output, thinking_open=False, formatted=True)) == [T(text)]
+    called = ids("qwen3 in plain text", '<tool_call>\n{"name": "a", "arguments": {}}\n</tool_call>')
+    assert merged(parse("qwen3 in plain text", called, thinking_open=False, formatted=True)) == call(0, "a", "{}")
+
+
+def test_a_number_may_be_longer_than_python_reads() -> None:
+    arguments = f'{{"a": {"1" * 5000}}}'
+    output = renderer("forethought").render_output((ToolCall("c0", "a", arguments),))
+    assert items_of(parse("forethought", output, thinking_open=False)) == (ToolCall("c0", "a", arguments),)
+
+
 def test_arguments_flow_as_they_come() -> None:
     parser = renderer("qwen3").parser(thinking_open=False)
     output = ids("qwen3", '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}')
@@ -272,11 +318,12 @@ def test_arguments_flow_as_they_come() -> None:
 arguments = json_objects(texts).flatmap(
     lambda value: st.sampled_from([json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)])
 )
+calls = st.tuples(tool_names, arguments) | st.tuples(st.just("say"), texts, st.just(True))
 outputs = st.tuples(
     st.lists(st.builds(Thinking, texts), max_size=1),
     st.lists(texts.filter(str.strip).map(lambda text: Message.of("assistant", text)), max_size=1),
-    st.lists(st.tuples(tool_names, arguments), max_size=3),
-).map(lambda o: (*o[0], *o[1], *(ToolCall(f"c{i}", *named) for i, named in enumerate(o[2]))))
+    st.lists(calls, max_size=3),
+).map(lambda o: (*o[0], *o[1], *(ToolCall(f"c{i}", *each) for i, each in enumerate(o[2]))))
 
 
 @given(st.sampled_from(FORMATS), outputs)

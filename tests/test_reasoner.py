@@ -11,11 +11,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chat_formats import renderer, tokenizer_of
 from forethought.engine.protocol import EngineEvent, Finished, Grammar, Request, Sampling, TokenEvent
 from forethought.errors import ContextLengthError, GrammarError, RequestError
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import (
     Conversation,
+    FreeInput,
     Image,
     Item,
     Message,
@@ -28,6 +30,7 @@ from forethought.reasoning.effort import BUDGET, answer_reserve, thinking_budget
 from forethought.reasoning.events import Event, ItemDone
 from forethought.reasoning.format import JsonSchema, Lark, Regex
 from forethought.reasoning.reasoner import Reasoner
+from forethought.reasoning.tool_choice import AllowedTools, ForcedTool
 from turn_laws import answer, check_laws, done
 
 QUESTION = Conversation((Message.of("user", "What is two and two?"),))
@@ -234,11 +237,66 @@ def test_an_option_that_cannot_act_is_refused(checkpoint: Checkpoint, option: di
         requested(checkpoint, **option)
 
 
-def test_tools_that_could_not_act_as_asked_are_refused(checkpoint: Checkpoint) -> None:
-    with pytest.raises(RequestError, match="forbid calling"):
-        requested(checkpoint, replace(QUESTION, tools=(ADD,)), output_format=Regex("a+"))
-    with pytest.raises(RequestError, match="strict"):
-        requested(checkpoint, replace(QUESTION, tools=(replace(ADD, strict=True),)))
+def test_tools_on_offer_bind_the_output_from_the_end_of_the_thinking(
+    checkpoint: Checkpoint, thinker: Checkpoint
+) -> None:
+    offer = replace(QUESTION, tools=(ADD,))
+    markers = thinker.renderer.thinking
+    assert markers is not None
+    bound = requested(thinker, offer)
+    assert bound.grammar is not None
+    assert (bound.grammar.kind, bound.grammar.start_after) == ("lark", markers.end_ids[-1])
+    at_once = requested(checkpoint, offer)
+    assert at_once.grammar == replace(bound.grammar, start_after=None)
+    assert at_once.limits.thinking is None
+    for other in ({"tool_choice": "none"}, {"parallel_tool_calls": False}, {"output_format": Regex("a+")}):
+        assert requested(checkpoint, offer, **other).grammar != at_once.grammar
+
+
+def test_a_choice_among_tools_needs_them_on_offer(checkpoint: Checkpoint) -> None:
+    with pytest.raises(RequestError, match="none to choose from"):
+        requested(checkpoint, tool_choice="required")
+    with pytest.raises(RequestError, match="look was chosen"):
+        requested(checkpoint, replace(QUESTION, tools=(ADD,)), tool_choice=ForcedTool("look"))
+
+
+def test_a_tool_that_nothing_can_bind_is_refused_before_the_engine_hears_of_it(checkpoint: Checkpoint) -> None:
+    odd = replace(ADD, parameters={"type": "object", "not": {}}, strict=True)
+    with pytest.raises(GrammarError, match="The tool add cannot be offered"):
+        requested(checkpoint, replace(QUESTION, tools=(odd,)))
+
+
+def speaking(checkpoint: Checkpoint, family: str) -> Checkpoint:
+    """The checkpoint with the chat template of a family."""
+    return replace(checkpoint, tokenizer=tokenizer_of(family), renderer=renderer(family))
+
+
+def test_what_must_follow_the_thinking_follows_the_layout_behind_it(checkpoint: Checkpoint) -> None:
+    qwen, offer = speaking(checkpoint, "qwen3"), replace(QUESTION, tools=(ADD,))
+    for think, start in ((True, 'start: "\\n\\n" (opening call'), (False, 'start: "" (opening call')):
+        grammar = requested(qwen, offer, think=think, tool_choice="required").grammar
+        assert grammar is not None
+        assert grammar.source.startswith(start)
+
+
+@pytest.mark.parametrize("tools", [(), (ADD,)])
+def test_an_answer_in_json_may_spell_the_marker_of_a_call(
+    checkpoint: Checkpoint, tools: tuple[ToolDefinition, ...]
+) -> None:
+    plain = speaking(checkpoint, "qwen3 in plain text")
+    text = '{"a": "<tool_call>"}'
+    tokens = plain.tokenizer.encode(text)
+    events = events_of(plain, tokens, replace(QUESTION, tools=tools), output_format=JsonSchema({"type": "object"}))
+    assert [event.item for event in events if isinstance(event, ItemDone)] == [answer(text)]
+
+
+def test_all_tools_are_told_to_the_model_whatever_the_choice(checkpoint: Checkpoint) -> None:
+    offer = replace(QUESTION, tools=(ADD, replace(ADD, name="look")))
+    prompts = {
+        requested(checkpoint, offer, tool_choice=choice).prompt_ids
+        for choice in ("auto", "none", "required", ForcedTool("look"), AllowedTools("auto", ("add",)))
+    }
+    assert len(prompts) == 1
 
 
 def test_a_conversation_that_fills_the_context_is_refused_with_both_numbers(checkpoint: Checkpoint) -> None:
@@ -299,11 +357,12 @@ def test_every_turn_has_an_id_of_its_own(checkpoint: Checkpoint) -> None:
         (answer("Four."),),
         (Thinking("Two and two."), answer("Four.")),
         (Thinking("I should add."), answer("Let me see."), ToolCall("", "add", '{"a": 2}'), ToolCall("", "add", "{}")),
+        (ToolCall("", "say", ' {"a"\n', custom=True), ToolCall("", "add", "{}"), ToolCall("", "say", "", custom=True)),
     ],
 )
 def test_an_output_comes_back_as_the_items_it_was_made_of(thinker: Checkpoint, items: tuple[Item, ...]) -> None:
     thinks = isinstance(items[0], Thinking)
-    conversation = replace(QUESTION, tools=(ADD,))
+    conversation = replace(QUESTION, tools=(ADD, ToolDefinition("say", custom=FreeInput())))
     events = events_of(thinker, thinker.renderer.render_output(items), conversation, think=thinks)
     check_laws(events)
     found = [event.item for event in events if isinstance(event, ItemDone)]
@@ -311,9 +370,12 @@ def test_an_output_comes_back_as_the_items_it_was_made_of(thinker: Checkpoint, i
     assert done(events).status == "completed"
 
 
-def test_a_call_without_tools_on_offer_fails_the_turn(checkpoint: Checkpoint) -> None:
+def test_a_call_of_a_tool_that_may_not_be_called_fails_the_turn(checkpoint: Checkpoint) -> None:
     tokens = checkpoint.renderer.render_output((ToolCall("", "add", "{}"),))
     assert done(events_of(checkpoint, tokens)).status == "failed"
+    offer = replace(QUESTION, tools=(ADD, replace(ADD, name="look")))
+    assert done(events_of(checkpoint, tokens, offer)).status == "completed"
+    assert done(events_of(checkpoint, tokens, offer, tool_choice=ForcedTool("look"))).status == "failed"
 
 
 def test_a_thinking_model_told_not_to_think_shows_none_of_what_it_thinks_anyway(thinker: Checkpoint) -> None:

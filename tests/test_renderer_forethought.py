@@ -13,9 +13,12 @@ from chat_formats import FAMILIES, backend, forethought_tokenizer, json_objects,
 from forethought.errors import CheckpointError, RenderError
 from forethought.model.conversation import (
     Conversation,
+    FreeInput,
     Image,
     Item,
+    LarkInput,
     Message,
+    RegexInput,
     Role,
     Text,
     Thinking,
@@ -134,6 +137,22 @@ def test_a_whole_turn_with_tools_and_effort() -> None:
     )
 
 
+def test_custom_tools_and_their_calls_are_written_as_text() -> None:
+    tools = (
+        ToolDefinition("say", "Says it.", custom=FreeInput()),
+        ToolDefinition("code", custom=RegexInput("[A-Z]+")),
+        ToolDefinition("sum", custom=LarkInput('start: "1"')),
+    )
+    call = ToolCall("call_s", "say", 'print("é")\n', custom=True)
+    text = prompt_text(Conversation((USER, call, result(call, "é")), tools))
+    assert (
+        '# Tools\n{"name":"say","description":"Says it.","input":{"type":"text"}}\n'
+        '{"name":"code","input":{"type":"text","regex":"[A-Z]+"}}\n'
+        '{"name":"sum","input":{"type":"text","lark":"start: \\"1\\""}}<|im_end|>'
+    ) in text
+    assert '[call]say\nprint("é")\n[/call]<|im_end|>\n<|im_start|>tool\n1 say\né<|im_end|>' in text
+
+
 def test_tools_and_effort_follow_the_default_instructions_where_there_are_no_others() -> None:
     text = prompt_text(Conversation((USER,), effort="high"))
     assert text.startswith(
@@ -200,9 +219,11 @@ def hostile_conversations(draw: st.DrawFn, content: st.SearchStrategy[str]) -> C
     """Every place that content can stand in, filled from `content`."""
     said = [Message(draw(roles), (Text(draw(content)), Text(draw(content)))) for _ in range(2)]
     call = ToolCall(draw(content), draw(tool_names), draw(json_objects(content).map(json.dumps) | content))
-    items = (*said, USER, Thinking(draw(content)), call, ToolResult(call.call_id, (Text(draw(content)),)))
+    custom = ToolCall(f"{call.call_id}2", draw(tool_names), draw(content), custom=True)
+    items = (*said, USER, Thinking(draw(content)), call, custom, ToolResult(call.call_id, (Text(draw(content)),)))
     tool = ToolDefinition(draw(tool_names), draw(content), draw(json_objects(content)))
-    return Conversation(items, (tool,), "medium", 100)
+    bound = ToolDefinition(draw(tool_names), draw(content), custom=RegexInput(draw(content)))
+    return Conversation(items, (tool, bound), "medium", 100)
 
 
 @given(st.data(), st.booleans())

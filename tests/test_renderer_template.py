@@ -28,9 +28,13 @@ from chat_formats import (
 from forethought.errors import CheckpointError, RenderError
 from forethought.model.conversation import (
     Conversation,
+    CustomInput,
+    FreeInput,
     Image,
     Item,
+    LarkInput,
     Message,
+    RegexInput,
     Text,
     Thinking,
     ToolCall,
@@ -218,11 +222,13 @@ def test_sentencepiece_puts_its_spaces_where_transformers_has_them(conversation:
 @st.composite
 def contents(draw: st.DrawFn, content: st.SearchStrategy[str]) -> Conversation:
     """A conversation of one shape, each place that content can stand in filled from `content`."""
-    call = ToolCall("call00001", draw(tool_names), draw(json_objects(content).map(json.dumps) | content))
+    arguments = draw(json_objects(content).map(json.dumps) | content)
+    call = ToolCall("call00001", draw(tool_names), arguments, custom=draw(st.booleans()))
     user, answer = say("user", draw(content)), say("assistant", draw(content))
     items = (user, answer, user, Thinking(draw(content)), call, ToolResult("call00001", (Text(draw(content)),)))
     schema = {"type": "object", "properties": {draw(content): {"type": "string", "description": draw(content)}}}
-    return Conversation(items, (ToolDefinition(draw(tool_names), draw(content), schema),))
+    custom = ToolDefinition(draw(tool_names), draw(content), custom=FreeInput())
+    return Conversation(items, (ToolDefinition(draw(tool_names), draw(content), schema), custom))
 
 
 @given(st.data())
@@ -288,6 +294,32 @@ def test_an_output_continues_its_prompt_as_the_history_will_show_it() -> None:
     written = (*prompt, *renderer("qwen3").render_output(output))
     history = render("qwen3", (USER, *output, result(ROME, "21")), tools=True, think=True)
     assert history[: len(written)] == written
+
+
+def test_a_custom_tool_is_a_function_of_one_text() -> None:
+    source = "{{ tools | tojson }}{{ messages[1].tool_calls | tojson }}<tool_call> arguments{{ eos_token }}"
+    own = TemplateRenderer(
+        Tokenizer(backend("qwen3").to_str()), TemplateFiles(source, None, {"eos_token": "<|im_end|>"})
+    )
+    call = ToolCall("call00001", "say", 'a "<|im_end|>"\n', custom=True)
+    tool = ToolDefinition("say", "Says it.", custom=FreeInput())
+    text = tokenizer_of("qwen3").decode(own.render(Conversation((USER, call), (tool,)), think=False).token_ids)
+    tools, calls = text.removesuffix("<tool_call> arguments<|im_end|>").split("}][{")
+    assert json.loads(f"{tools}}}]")[0]["function"]["parameters"]["required"] == ["input"]
+    assert json.loads(f"[{{{calls}")[0]["function"] == {"name": "say", "arguments": {"input": call.arguments}}
+
+
+def test_an_output_with_custom_calls_is_continued_as_the_history_will_show_it() -> None:
+    call = ToolCall("call00001", "say", 'é "quoted"\n\\ <b>', custom=True)
+    output = (Thinking("Hm."), call, OSLO)
+    written = (*render("qwen3", (USER,), think=True), *renderer("qwen3").render_output(output))
+    assert render("qwen3", (USER, *output, result(call, "x")), think=True)[: len(written)] == written
+
+
+@pytest.mark.parametrize("custom", [RegexInput("a+"), LarkInput('start: "a"')])
+def test_a_custom_tool_whose_input_must_follow_a_grammar_is_refused(custom: CustomInput) -> None:
+    with pytest.raises(RenderError, match="The input of the tool say follows a regex or a grammar"):
+        template_renderer("qwen3").render(Conversation((USER,), (ToolDefinition("say", custom=custom),)), think=False)
 
 
 def test_effort_and_budget_reach_templates_that_ask_for_them() -> None:

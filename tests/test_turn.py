@@ -14,7 +14,7 @@ from forethought import logs
 from forethought.engine.protocol import EngineEvent, Finished, Limits, Request, StopReason, TokenEvent
 from forethought.errors import EngineDown, EngineError, GrammarError, RequestError
 from forethought.logs import Hidden
-from forethought.model.conversation import Thinking
+from forethought.model.conversation import Thinking, ToolCall
 from forethought.model.renderer import protocol as pieces
 from forethought.model.renderer.protocol import Malformed, Piece, ThinkingEnd, ToolCallEnd, ToolCallStart
 from forethought.reasoning.answer import Answer
@@ -148,7 +148,8 @@ def calls(draw: st.DrawFn) -> list[Piece]:
     name = draw(st.sampled_from(["add", "look", "not offered"]))
     body = draw(call_bodies)
     end = draw(st.sampled_from([[ToolCallEnd(0, "".join(body))], [Malformed("junk")]]))
-    return [ToolCallStart(0, name), *(ARGUMENTS(0, part) for part in body), *end]
+    custom = draw(st.booleans())
+    return [ToolCallStart(0, name, custom), *(ARGUMENTS(0, part) for part in body), *end]
 
 
 thoughts = st.builds(
@@ -255,6 +256,17 @@ def test_a_call_that_is_no_call_fails_the_turn_and_stops_the_engine() -> None:
     assert engine.stream.cancelled
     with pytest.raises(EngineError, match="tool call"):
         result.checked()
+
+
+def test_a_call_of_a_custom_tool_is_announced_as_one() -> None:
+    events = play(ToolCallStart(0, "look", custom=True), ARGUMENTS(0, "for it"), ToolCallEnd(0, "for it"))
+    check_laws(events)
+    added, done_ = (event for event in events if isinstance(event, ItemAdded | ItemDone))
+    assert isinstance(added, ItemAdded)
+    assert (added.kind, added.name, added.custom) == ("tool_call", "look", True)
+    assert isinstance(done_, ItemDone)
+    assert isinstance(done_.item, ToolCall)
+    assert (done_.item.arguments, done_.item.custom) == ("for it", True)
 
 
 def test_a_call_of_a_tool_that_was_not_offered_fails_the_turn_without_an_item() -> None:

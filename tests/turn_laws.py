@@ -7,6 +7,9 @@ from forethought.reasoning.events import (
     Event,
     ItemAdded,
     ItemDone,
+    SummaryDelta,
+    SummaryPartAdded,
+    SummaryPartDone,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
@@ -28,12 +31,14 @@ def check_laws(events: list[Event]) -> None:
     added: list[ItemAdded] = []
     deltas: list[str] = []
     statuses: list[str] = []
+    parts = 0
+    part: list[str] | None = None
     for event in events[:-1]:
         match event:
             case ItemAdded(index):
                 assert open_index is None, "an item begins after the one before it is done"
                 assert index == len(added), "items are numbered in order"
-                open_index, deltas = index, []
+                open_index, deltas, parts = index, [], 0
                 added.append(event)
             case ThinkingDelta(index, hidden):
                 assert (index, added[-1].kind) == (open_index, "thinking")
@@ -44,8 +49,22 @@ def check_laws(events: list[Event]) -> None:
             case ToolCallDelta(index, arguments):
                 assert (index, added[-1].kind) == (open_index, "tool_call")
                 deltas.append(arguments)
+            case SummaryPartAdded(index, number):
+                assert (index, added[-1].kind) == (open_index, "thinking")
+                assert (part, number) == (None, parts), "parts follow one another, numbered in order"
+                part = []
+            case SummaryDelta(index, number, text):
+                assert part is not None
+                assert (index, number) == (open_index, parts)
+                assert text, "no delta is empty"
+                part.append(text)
+            case SummaryPartDone(index, number, text, status):
+                assert part is not None
+                assert (index, number, text) == (open_index, parts, "".join(part))
+                part, parts = None, parts + 1
             case ItemDone(index, item, status):
                 assert index == open_index
+                assert part is None, "an item ends after its summary"
                 statuses.append(status)
                 check_item(added[-1], item, "".join(deltas))
                 open_index = None
@@ -72,4 +91,4 @@ def check_item(begun: ItemAdded, item: object, content: str) -> None:
         case "tool_call":
             assert begun.call_id is not None
             assert begun.name is not None
-            assert item == ToolCall(begun.call_id, begun.name, content)
+            assert item == ToolCall(begun.call_id, begun.name, content, begun.custom)

@@ -12,13 +12,11 @@ import llguidance.numpy as bitmask
 import numpy as np
 import numpy.typing as npt
 
+from forethought.engine.grammar_source import grammar_source, refusal
 from forethought.engine.protocol import Grammar, GrammarKind
 from forethought.engine.runner import Int32
-from forethought.errors import EngineError, GrammarError
+from forethought.errors import EngineError
 from forethought.model.tokenizer import Tokenizer
-
-WHITESPACE = r"[\x20\n\r\t]{1,20}"
-"""White space between JSON tokens. Bounded: a weak model would fill its whole limit with line breaks."""
 
 COMPILED_KEPT = 128
 _BITS = 32
@@ -127,9 +125,9 @@ class GrammarCompiler:
         if self._tokenizer is None:
             vocabulary = _Vocabulary(self._source, self._vocab_size)
             self._tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(vocabulary))
-        matcher = llguidance.LLMatcher(self._tokenizer, _source(grammar), log_level=0)
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar_source(grammar), log_level=0)
         if matcher.is_error():
-            raise _refusal(grammar.kind, matcher.get_error())
+            raise refusal(grammar.kind, matcher.get_error())
         return matcher
 
 
@@ -151,21 +149,3 @@ class _Vocabulary:
 
     def __call__(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)
-
-
-def _source(grammar: Grammar) -> str:
-    if grammar.kind == "regex":
-        return llguidance.LLMatcher.grammar_from_regex(grammar.source)
-    if grammar.kind == "lark":
-        return llguidance.LLMatcher.grammar_from_lark(grammar.source)
-    # "true" and "false" are schemas too, but options can only be given to an object.
-    source = f'{{"allOf": [{grammar.source}]}}' if grammar.source.strip() in ("true", "false") else grammar.source
-    try:
-        return llguidance.LLMatcher.grammar_from_json_schema(source, defaults={"whitespace_pattern": WHITESPACE})
-    except ValueError as error:
-        raise _refusal(grammar.kind, str(error)) from None
-
-
-def _refusal(kind: GrammarKind, message: str) -> GrammarError:
-    names = {"json_schema": "JSON schema", "regex": "regex", "lark": "grammar"}
-    return GrammarError(f"The {names[kind]} cannot be compiled: {message.strip()}.", "Mend it and ask again.")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from forethought.errors import RequestError
 from forethought.logs import Hidden
 
 Role = Literal["developer", "system", "user", "assistant"]
@@ -62,11 +63,13 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model calls a tool; `arguments` is the JSON text as the model wrote it."""
+    """The model calls a tool. `arguments` is the JSON text as the model wrote it; for a `custom` tool it is the input,
+    which is any text."""
 
     call_id: str
     name: str
     arguments: str
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,44 @@ Item = Message | Thinking | ToolCall | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
+class FreeInput:
+    """A custom tool takes any text."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegexInput:
+    """A custom tool takes a text that the whole pattern matches (Rust syntax)."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class LarkInput:
+    """A custom tool takes a text of the language of a lark grammar (llguidance's dialect), from its rule `start`."""
+
+    grammar: str
+
+
+CustomInput = FreeInput | RegexInput | LarkInput
+
+
+@dataclass(frozen=True, slots=True)
 class ToolDefinition:
-    """A function the model may call. `parameters` is a JSON schema of its arguments."""
+    """A tool the model may call.
+
+    A function takes a JSON object: `parameters` is a JSON schema of it, and `strict` binds every call to that schema. A
+    `custom` tool takes plain text instead. Raises `RequestError` for a custom tool with parameters.
+    """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] | None = None
     strict: bool = False
+    custom: CustomInput | None = None
+
+    def __post_init__(self) -> None:
+        if self.custom is not None and (self.strict or self.parameters is not None):
+            raise RequestError(f"The custom tool {self.name} takes text, and has parameters.", "Leave them out.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The tokens of one output become the events of a turn.
 
 This is the whole logic of a turn, free of I/O: `Turn` feeds it what the engine says. It also decides what an output is
-worth. A tool call that cannot be carried out (no name, no end, arguments that are no JSON object, a tool that was not
-offered) makes the turn fail: nobody could act on it, shown as text it would pass for an answer, and a failed turn is
-seen at once and can be tried again.
+worth. A tool call that cannot be carried out (no name, no end, arguments that are no JSON object, a tool that may not
+be called) makes the turn fail: nobody could act on it, shown as text it would pass for an answer, and a failed turn is
+seen at once and can be tried again. Where tools are on offer a grammar (`output_grammar`) keeps the model from it.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Assembly:
         tools: frozenset[str],
         token_limit: IncompleteReason,
     ) -> None:
-        """`tools` are the names on offer; `token_limit` says which limit the engine's `max_tokens` stands for."""
+        """`tools` are the names that may be called; `token_limit` says which limit the engine's `max_tokens` is."""
         self._parser = parser
         self._stop = stop
         self._logprobs = logprobs
@@ -114,10 +114,10 @@ class Assembly:
             case pieces.ThinkingEnd():
                 yield from self._items.write("thinking", "")
                 yield from self._items.close("completed")
-            case pieces.ToolCallStart(_, name) if name in self._tools:
-                yield from self._items.begin("tool_call", name)
+            case pieces.ToolCallStart(_, name, custom) if name in self._tools:
+                yield from self._items.begin("tool_call", name, custom=custom)
             case pieces.ToolCallStart(_, name):
-                yield from self._malformed("The model called a tool that was not offered.", name)
+                yield from self._malformed("The model called a tool that it may not call.", name)
             case pieces.ToolCallDelta(_, arguments):
                 yield from self._items.write("tool_call", arguments)
             case pieces.ToolCallEnd():

@@ -29,6 +29,7 @@ class _Draft:
     kind: ItemKind
     name: str
     call_id: str
+    custom: bool
     content: list[str] = field(default_factory=list[str], repr=False)
 
     def item(self) -> OutputItem:
@@ -39,7 +40,7 @@ class _Draft:
             case "message":
                 return Message.of("assistant", text)
             case "tool_call":
-                return ToolCall(self.call_id, self.name, text)
+                return ToolCall(self.call_id, self.name, text, self.custom)
             case _:
                 assert_never(self.kind)
 
@@ -57,13 +58,13 @@ class ItemWriter:
         """What is being written now."""
         return self._draft.kind if self._draft else None
 
-    def begin(self, kind: ItemKind, name: str = "") -> Iterator[Event]:
+    def begin(self, kind: ItemKind, name: str = "", *, custom: bool = False) -> Iterator[Event]:
         """Closes the open item, adds another. A tool call has a `name`, and gets an id of its own."""
         yield from self.close("completed")
         call_id = f"call_{uuid.uuid4().hex[:24]}" if kind == "tool_call" else ""
-        self._draft = _Draft(self._count, kind, name, call_id)
+        self._draft = _Draft(self._count, kind, name, call_id, custom)
         self._count += 1
-        yield ItemAdded(self._draft.index, kind, call_id or None, name or None)
+        yield ItemAdded(self._draft.index, kind, call_id or None, name or None, custom)
 
     def write(self, kind: ItemKind, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> Iterator[Event]:
         """Adds to the open item, or to a new one when none of this kind is open."""

@@ -11,20 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
-from forethought.engine.protocol import EmbeddingSpan, Engine, Limits, Request, Sampling, ThinkingBudget
+from forethought.engine.protocol import EmbeddingSpan, Engine, Grammar, Limits, Request, Sampling, ThinkingBudget
 from forethought.errors import ContextLengthError, RequestError
 from forethought.model.conversation import Conversation, Effort
 from forethought.reasoning.answer_text import LogprobQueue, StopCutter
 from forethought.reasoning.assembly import Assembly
 from forethought.reasoning.effort import DEFAULT_EFFORT, answer_reserve, thinking_budget
 from forethought.reasoning.format import FreeText, OutputFormat, grammar_for
+from forethought.reasoning.output_grammar import output_grammar
+from forethought.reasoning.tool_choice import CallBounds, ToolChoice, call_bounds
 from forethought.reasoning.turn import Turn
 
 if TYPE_CHECKING:
     import torch
 
     from forethought.model.checkpoint import Checkpoint
-    from forethought.model.renderer.protocol import Prompt
+    from forethought.model.renderer.protocol import Parser, Prompt
 
 MAX_LOGPROBS = 20
 FREE_TEXT = FreeText()
@@ -56,6 +58,8 @@ class Reasoner:
         effort: Effort | None = None,
         think: bool | None = None,
         output_format: OutputFormat = FREE_TEXT,
+        tool_choice: ToolChoice = "auto",
+        parallel_tool_calls: bool = True,
         max_output_tokens: int | None = None,
         stop: tuple[str, ...] = (),
         sampling: SamplingOverrides | None = None,
@@ -70,7 +74,9 @@ class Reasoner:
             effort: how much to think; None takes the conversation's, or medium. The conversation's own `budget`, when
                 set, replaces the number of tokens that the effort stands for.
             think: None does as the checkpoint declares. True makes an untrained model think, False keeps any from it.
-            output_format: what the answer must look like. Thinking is never bound by it.
+            output_format: what the answer must look like. Thinking is never bound by it, nor are tool calls.
+            tool_choice: whether tools may or must be called, and which.
+            parallel_tool_calls: whether there may be several calls.
             max_output_tokens: thinking and answer together; None allows what the context holds.
             stop: strings that end the visible answer. They are cut off, and looked for in messages only.
             sampling: what differs from the checkpoint's generation defaults.
@@ -86,12 +92,12 @@ class Reasoner:
             EngineDown: the engine is not running.
         """
         _check_options(max_output_tokens, stop, logprobs)
-        _check_tools(conversation, output_format)
+        bounds = call_bounds(conversation.tools, tool_choice, parallel=parallel_tool_calls)
         conversation = self._with_effort(conversation, effort, think, max_output_tokens)
         prompt = self.checkpoint.renderer.render(conversation, think=conversation.budget is not None)
         max_tokens = self._room(prompt, max_output_tokens)
         thinking = self._thinking(conversation.budget, prompt, max_tokens)
-        grammar = grammar_for(output_format, thinking.end_id if thinking and prompt.thinking_open else None)
+        grammar = self._grammar(conversation, bounds, output_format, prompt)
         if grammar is not None and grammar.start_after is None:
             # Bound from its first token, the output cannot open a thinking that would have to be closed.
             thinking = None
@@ -106,13 +112,29 @@ class Reasoner:
             priority=priority,
         )
         assembly = Assembly(
-            self.checkpoint.renderer.parser(thinking_open=prompt.thinking_open),
+            self._parser(conversation, output_format, prompt),
             StopCutter(stop),
             LogprobQueue(self.checkpoint.tokenizer.token_bytes),
-            frozenset(tool.name for tool in conversation.tools),
+            frozenset(tool.name for tool in bounds.tools),
             "max_output_tokens" if max_tokens == max_output_tokens else "context",
         )
         return Turn(self.engine, request, assembly)
+
+    def prompt(
+        self,
+        conversation: Conversation,
+        *,
+        effort: Effort | None = None,
+        think: bool | None = None,
+        max_output_tokens: int | None = None,
+    ) -> Prompt:
+        """The prompt that `turn` would begin with, whether it fits the context or not.
+
+        Raises:
+            RequestError: something that was asked for cannot be done.
+        """
+        conversation = self._with_effort(conversation, effort, think, max_output_tokens)
+        return self.checkpoint.renderer.render(conversation, think=conversation.budget is not None)
 
     def _with_effort(
         self, conversation: Conversation, effort: Effort | None, think: bool | None, max_output_tokens: int | None
@@ -170,6 +192,25 @@ class Reasoner:
         reserve = 0 if budget is None else answer_reserve(max_tokens)
         return ThinkingBudget(budget or 0, markers.start_id, markers.end_ids, prompt.thinking_open, reserve)
 
+    def _grammar(
+        self, conversation: Conversation, bounds: CallBounds, output_format: OutputFormat, prompt: Prompt
+    ) -> Grammar | None:
+        """What binds the output, from the end of the thinking on."""
+        renderer = self.checkpoint.renderer
+        thinking = renderer.thinking if prompt.thinking_open else None
+        start_after = None if thinking is None else thinking.end_ids[-1]
+        if renderer.calls is None or not conversation.tools:
+            return grammar_for(output_format, start_after)
+        layout = "" if thinking is None else thinking.layout
+        return output_grammar(renderer.calls, bounds, output_format, layout, start_after)
+
+    def _parser(self, conversation: Conversation, output_format: OutputFormat, prompt: Prompt) -> Parser:
+        return self.checkpoint.renderer.parser(
+            thinking_open=prompt.thinking_open,
+            custom_tools=frozenset(tool.name for tool in conversation.tools if tool.custom is not None),
+            formatted=not isinstance(output_format, FreeText),
+        )
+
 
 def _check_options(max_output_tokens: int | None, stop: tuple[str, ...], logprobs: int | None) -> None:
     if max_output_tokens is not None and max_output_tokens < 1:
@@ -178,15 +219,6 @@ def _check_options(max_output_tokens: int | None, stop: tuple[str, ...], logprob
         raise RequestError("A stop string is empty.", "Leave it out.")
     if logprobs is not None and not 0 <= logprobs <= MAX_LOGPROBS:
         raise RequestError(f"logprobs is {logprobs}.", f"It must be between 0 and {MAX_LOGPROBS}.")
-
-
-def _check_tools(conversation: Conversation, output_format: OutputFormat) -> None:
-    """Refuses what would silently not act: a format's grammar forbids every call, and no grammar binds a strict one."""
-    if conversation.tools and not isinstance(output_format, FreeText):
-        raise RequestError("Tools were offered, and an output format that would forbid calling them.", "Leave one out.")
-    strict = next((tool.name for tool in conversation.tools if tool.strict), None)
-    if strict is not None:
-        raise RequestError(f"The tool {strict} is strict, and calls are not bound to schemas.", "Offer it without.")
 
 
 def _spans(prompt: Prompt, images: Mapping[str, torch.Tensor]) -> tuple[EmbeddingSpan, ...]:

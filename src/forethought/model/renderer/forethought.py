@@ -8,6 +8,7 @@ base is as good as it can be. What is ours:
 
     # Tools
     {"name":"weather","description":"…","parameters":{…}}
+    {"name":"python","description":"…","input":{"type":"text"}}
 
     Reasoning effort: low. Thinking budget: 256 tokens.<|im_end|>
     <|im_start|>user
@@ -15,13 +16,20 @@ base is as good as it can be. What is ours:
     <|im_start|>assistant
     [think]…[/think]…[call]weather
     {"city":"Rome"}[/call][call]weather
-    {"city":"Oslo"}[/call]<|im_end|>
+    {"city":"Oslo"}[/call][call]python
+    print(1)[/call]<|im_end|>
     <|im_start|>tool
     1 weather
     21 °C<|im_end|>
     <|im_start|>tool
     2 weather
     9 °C<|im_end|>
+    <|im_start|>tool
+    3 python
+    1<|im_end|>
+
+The last of these calls is one of a custom tool: its input is text, as it stands. Where it must follow a regex or a lark
+grammar, the definition shows that too (`"input":{"type":"text","regex":"…"}`).
 
 A tool result says which call it answers by its number within the turn (from 1, since the user spoke last): ids would
 cost a small model more tokens than they tell it. Developer messages are `system` messages, which is the role that the
@@ -31,14 +39,27 @@ markers is configuration, because the reserved tokens of other vocabularies have
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forethought.errors import CheckpointError, misfits
-from forethought.model.conversation import Conversation, Item, Message, Thinking, ToolCall, ToolDefinition
+from forethought.model.conversation import (
+    Conversation,
+    CustomInput,
+    FreeInput,
+    Item,
+    LarkInput,
+    Message,
+    RegexInput,
+    Thinking,
+    ToolCall,
+    ToolDefinition,
+)
 from forethought.model.renderer.call import NamedCall
+from forethought.model.renderer.call_spelling import CallSpelling
 from forethought.model.renderer.lexer import Lexer
 from forethought.model.renderer.parser import Layout, OutputParser
 from forethought.model.renderer.protocol import Prompt, ThinkingMarkers
@@ -92,6 +113,7 @@ class ForethoughtRenderer:
         self._image = ids["image"]
         self.stop_token_ids: tuple[int, ...] = (self._turn_close, ids["end_of_text"])
         self.thinking: ThinkingMarkers | None = ThinkingMarkers(self._think_open, (self._think_close,))
+        self.calls = CallSpelling(self._call_open, self._call_close, before_input="\n")
 
     @classmethod
     def load(cls, directory: Path, tokenizer: Tokenizer, declared: Mapping[str, Any]) -> Self:
@@ -142,7 +164,9 @@ class ForethoughtRenderer:
         writer.marker(self._turn_close)
         return writer.ids()
 
-    def parser(self, *, thinking_open: bool) -> OutputParser:
+    def parser(
+        self, *, thinking_open: bool, custom_tools: frozenset[str] = frozenset(), formatted: bool = False
+    ) -> OutputParser:
         """A fresh parser for one output."""
         spellings = self._options.markers
         lexer = Lexer(
@@ -155,7 +179,8 @@ class ForethoughtRenderer:
             },
             self.stop_token_ids,
         )
-        return OutputParser(lexer, Layout(), NamedCall, thinking_open=thinking_open)
+        new_call = partial(NamedCall, custom_tools=custom_tools)
+        return OutputParser(lexer, Layout(), new_call, thinking_open=thinking_open, formatted=formatted)
 
     def _write_message(self, writer: TokenWriter, message: Message, addition: str = "") -> None:
         self._open_turn(writer, "system" if message.role == "developer" else message.role)
@@ -174,7 +199,7 @@ class ForethoughtRenderer:
                     writer.marker(self._think_close)
                 case ToolCall(_, name, arguments):
                     writer.marker(self._call_open)
-                    writer.text(f"{name}\n{arguments}")
+                    writer.text(self.calls.inside(name, arguments))
                     writer.marker(self._call_close)
                 case Message(_, parts):
                     writer.parts(parts, self._image)
@@ -209,4 +234,16 @@ def _definition(tool: ToolDefinition) -> str:
         definition["description"] = tool.description
     if tool.parameters is not None:
         definition["parameters"] = dict(tool.parameters)
+    if tool.custom is not None:
+        definition["input"] = _input(tool.custom)
     return json.dumps(definition, ensure_ascii=False, separators=(",", ":"))
+
+
+def _input(custom: CustomInput) -> dict[str, str]:
+    match custom:
+        case FreeInput():
+            return {"type": "text"}
+        case RegexInput(pattern):
+            return {"type": "text", "regex": pattern}
+        case LarkInput(grammar):
+            return {"type": "text", "lark": grammar}

@@ -2,13 +2,15 @@
 
 The JSON is read character by character, so that the name is told when it is complete and the arguments flow as they
 come, exactly as the model wrote them. The keys may come in either order; until the name is known the arguments wait.
+Out of the arguments of a custom tool flows the input that they wrap.
 """
 
 import json
 from typing import Literal, cast
 
+from forethought.model.renderer.custom_input import InputReader
 from forethought.model.renderer.protocol import Malformed, Piece, ToolCallDelta, ToolCallEnd, ToolCallStart
-from forethought.model.renderer.tool import json_object, valid_tool_name
+from forethought.model.renderer.tool import is_json_object, valid_tool_name
 
 _SPACE = " \t\n\r"
 
@@ -19,8 +21,10 @@ _Expected = Literal["object", "key", "colon", "value", "comma", "nothing"]
 class HermesCall:
     """One call being read. Other keys than `name` and `arguments` are passed over."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, custom_tools: frozenset[str] = frozenset()) -> None:
         self._index = index
+        self._custom_tools = custom_tools
+        self._input: InputReader | None = None
         self._text: list[str] = []
         self._expected: _Expected = "object"
         self._broken = False
@@ -52,9 +56,10 @@ class HermesCall:
     def end(self, *, closed: bool) -> list[Piece]:
         """The call is over. A complete object is a call even where its end marker is missing (`closed` off)."""
         text = "".join(self._text)
-        fine = not self._broken and self._expected == "nothing" and self._name and json_object(text) is not None
-        if not fine:
+        if self._broken or self._expected != "nothing" or not self._name or not is_json_object(text):
             return [Malformed(text)]
+        if self._input is not None:
+            return [ToolCallEnd(self._index, self._input.text) if self._input.complete else Malformed(text)]
         if "arguments" not in self._seen:
             self._arguments = "{}"
         return [*self._tell(), ToolCallEnd(self._index, self._arguments)]
@@ -65,9 +70,14 @@ class HermesCall:
             return pieces
         if not self.started:
             self.started = True
-            pieces.append(ToolCallStart(self._index, self._name))
-        if news := self._arguments[self._told :]:
-            self._told = len(self._arguments)
+            custom = self._name in self._custom_tools
+            self._input = InputReader() if custom else None
+            pieces.append(ToolCallStart(self._index, self._name, custom))
+        news = self._arguments[self._told :]
+        self._told = len(self._arguments)
+        if self._input is not None:
+            news = self._input.feed(news)
+        if news:
             pieces.append(ToolCallDelta(self._index, news))
         return pieces
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from forethought.errors import RenderError
-from forethought.model.conversation import Image, Message, Part, ToolCall, ToolDefinition
+from forethought.model.conversation import FreeInput, Image, Message, Part, ToolCall, ToolDefinition
+from forethought.model.renderer.custom_input import INPUT_SCHEMA
 from forethought.model.renderer.tool import check_tool_name, json_object
 from forethought.model.renderer.turns import AssistantTurn, ToolTurn, Turn
 
@@ -38,7 +39,11 @@ def template_messages(turns: Iterable[Turn], guard: TextGuard) -> list[dict[str,
 
 
 def template_tools(tools: tuple[ToolDefinition, ...], guard: TextGuard) -> list[dict[str, Any]] | None:
-    """The tools as OpenAI writes them; None for none."""
+    """The tools as OpenAI writes them; None for none.
+
+    A custom tool is a function of one text: templates know no other. Raises `RenderError` for one whose input follows a
+    regex or a grammar, which cannot be told there and cannot bind the JSON that the input is wrapped in.
+    """
     return [_tool(tool, guard) for tool in tools] or None
 
 
@@ -55,7 +60,8 @@ def _assistant_message(turn: AssistantTurn, guard: TextGuard) -> dict[str, Any]:
 
 
 def _call(call: ToolCall, guard: TextGuard) -> dict[str, Any]:
-    function = {"name": guard.text(call.name), "arguments": _arguments(call.arguments, guard)}
+    arguments = {"input": guard.text(call.arguments)} if call.custom else _arguments(call.arguments, guard)
+    function = {"name": guard.text(call.name), "arguments": arguments}
     return {"type": "function", "id": guard.text(call.call_id), "function": function}
 
 
@@ -78,7 +84,14 @@ def _is_unicode(value: dict[str, Any]) -> bool:
 
 def _tool(tool: ToolDefinition, guard: TextGuard) -> dict[str, Any]:
     parameters: Any = {"type": "object", "properties": {}}
-    if tool.parameters is not None:
+    if isinstance(tool.custom, FreeInput):
+        parameters = INPUT_SCHEMA
+    elif tool.custom is not None:
+        raise RenderError(
+            f"The input of the tool {tool.name} follows a regex or a grammar, and this checkpoint writes it as JSON.",
+            "Let the tool take any text, or give it a JSON schema.",
+        )
+    elif tool.parameters is not None:
         parameters = guard.value(tool.parameters)
     function = {"name": guard.text(check_tool_name(tool.name)), "description": guard.text(tool.description)}
     return {"type": "function", "function": {**function, "parameters": parameters}}

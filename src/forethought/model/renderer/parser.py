@@ -25,12 +25,16 @@ class Layout:
 
 
 class OutputParser:
-    """Reads one output. `new_call` makes the reader of the call with a given index."""
+    """Reads one output. `new_call` makes the reader of the call with a given index; `formatted` is that of
+    `Renderer.parser`."""
 
-    def __init__(self, lexer: Lexer, layout: Layout, new_call: Callable[[int], Call], *, thinking_open: bool) -> None:
+    def __init__(
+        self, lexer: Lexer, layout: Layout, new_call: Callable[[int], Call], *, thinking_open: bool, formatted: bool
+    ) -> None:
         self._lexer = lexer
         self._layout = layout
         self._new_call = new_call
+        self._formatted = formatted
         self._calls = 0
         self._call: Call | None = None
         self._thinking = thinking_open
@@ -63,6 +67,8 @@ class OutputParser:
             return self._read_marker_in_call(self._call, lexeme)
         if self._thinking:
             return self._close_thinking() if lexeme.kind == "think_close" else self._read_text(lexeme.spelling)
+        if self._formatted and lexeme.in_text and self._section.begun:
+            return self._read_text(lexeme.spelling)
         match lexeme.kind:
             case "think_open":
                 return self._open_thinking()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from forethought.model.conversation import Conversation, Item
+from forethought.model.renderer.call_spelling import CallSpelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,16 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStart:
-    """Tool call number `index` (from 0 in this output) begins; its name is known."""
+    """Tool call number `index` (from 0 in this output) begins; its name is known. A `custom` tool's input is text."""
 
     index: int
     name: str
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """More of the JSON arguments of tool call `index`."""
+    """More of the JSON arguments, or of the input, of tool call `index`."""
 
     index: int
     arguments: str
@@ -48,8 +50,8 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallEnd:
-    """Tool call `index` is complete. `arguments` is the whole text, and a JSON object (`{}` where the model gave
-    none)."""
+    """Tool call `index` is complete. `arguments` is the whole text: a JSON object (`{}` where the model gave none), or
+    the input of a custom tool."""
 
     index: int
     arguments: str
@@ -59,8 +61,8 @@ class ToolCallEnd:
 class Malformed:
     """Output that looked like a tool call and was none. The text is shown to nobody as an answer.
 
-    Behind a `ToolCallStart` that has no `ToolCallEnd` it ends that call: cut off, or arguments that are no JSON
-    object.
+    Behind a `ToolCallStart` that has no `ToolCallEnd` it ends that call: cut off, or arguments that are not what they
+    must be.
     """
 
     text: str
@@ -90,6 +92,7 @@ class Prompt:
 @dataclass(frozen=True, slots=True)
 class ThinkingMarkers:
     """The ids that open and close thinking. `end_ids` is what a forced end appends; it ends with the closing marker.
+    `layout` is the text that the format puts behind it, and that belongs to no content.
 
     `single` is off where the markers are ordinary text of several tokens. Then no id announces them (`start_id` and
     the last of `end_ids` are common tokens), so an engine that watches ids cannot tell when thinking ends; only the
@@ -99,6 +102,7 @@ class ThinkingMarkers:
     start_id: int
     end_ids: tuple[int, ...]
     single: bool = True
+    layout: str = ""
 
 
 class Parser(Protocol):
@@ -139,6 +143,11 @@ class Renderer(Protocol):
         """None for a format that cannot think."""
         ...
 
+    @property
+    def calls(self) -> CallSpelling | None:
+        """How an output spells tool calls; None for a format that cannot call tools."""
+        ...
+
     def render(self, conversation: Conversation, *, think: bool) -> Prompt:
         """The prompt for the model's next output; with `think`, it ends just inside the thinking.
 
@@ -156,6 +165,12 @@ class Renderer(Protocol):
         """
         ...
 
-    def parser(self, *, thinking_open: bool) -> Parser:
-        """A fresh parser for one output."""
+    def parser(
+        self, *, thinking_open: bool, custom_tools: frozenset[str] = frozenset(), formatted: bool = False
+    ) -> Parser:
+        """A fresh parser for one output. Calls of `custom_tools` have text for their input.
+
+        `formatted` says that the output is bound to be calls, or an answer in a format that may spell anything: once
+        such an answer has begun, markers that are text themselves are part of it.
+        """
         ...

@@ -6,19 +6,22 @@ thinking ends inside the thinking: where the template leaves that to the model, 
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from forethought.errors import CheckpointError, RenderError
 from forethought.model.conversation import Conversation, Item, Message, Thinking, ToolCall
+from forethought.model.renderer.call_spelling import CallSpelling
 from forethought.model.renderer.chat_template import ChatTemplate, Notes
+from forethought.model.renderer.custom_input import input_arguments
 from forethought.model.renderer.hermes import HermesCall
 from forethought.model.renderer.lexer import Lexer
 from forethought.model.renderer.messages import TextGuard, template_messages, template_tools
 from forethought.model.renderer.parser import OutputParser
 from forethought.model.renderer.protocol import Prompt, ThinkingMarkers
 from forethought.model.renderer.template_files import TemplateFiles, read_template_files
-from forethought.model.renderer.template_format import CALL_CLOSE, CALL_OPEN, hermes_call, template_format
+from forethought.model.renderer.template_format import CALL_CLOSE, CALL_OPEN, call_spelling, template_format
 from forethought.model.renderer.turns import output_items, turns
 from forethought.model.renderer.writer import TokenWriter
 from forethought.model.tokenizer import Tokenizer
@@ -51,6 +54,7 @@ class TemplateRenderer:
         self._marker_pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self.stop_token_ids: tuple[int, ...] = self._find_stops()
         self.thinking: ThinkingMarkers | None = self._thinking_markers()
+        self.calls: CallSpelling | None = call_spelling(self._format, self._reserved)
 
     @classmethod
     def load(cls, directory: Path, tokenizer: Tokenizer, declared: Mapping[str, Any] | None = None) -> Self:
@@ -67,15 +71,15 @@ class TemplateRenderer:
         """The prompt for the model's next output.
 
         Raises:
-            RenderError: see `turns`; images; tools or thinking in a format that is not known; whatever the template
-                refuses.
+            RenderError: see `turns` and `template_tools`; images; tools or thinking in a format that is not known;
+                whatever the template refuses.
         """
         if think and self._format.thinking is None:
             raise RenderError(
                 "This checkpoint has no markers for thinking.",
                 'Ask without thinking, or declare them as "thinking" under "renderer" in forethought.json.',
             )
-        if conversation.tools and self._format.tool_calls is None:
+        if conversation.tools and self.calls is None:
             raise RenderError(
                 "This checkpoint calls tools in a format that is not known, or not at all.",
                 'Ask without tools, or declare "tool_calls": "hermes" under "renderer" in forethought.json.',
@@ -99,16 +103,19 @@ class TemplateRenderer:
                 case Message():
                     self._refuse_markers(item.text, ("think_open", "call_open"))
                     writer.text(item.text)
-                case ToolCall(_, name, arguments):
-                    self._write_call(writer, name, arguments, first=before is None or isinstance(before, Thinking))
+                case ToolCall():
+                    self._write_call(writer, item, first=before is None or isinstance(before, Thinking))
             before = item
         writer.marker(self.stop_token_ids[0])
         return writer.ids()
 
-    def parser(self, *, thinking_open: bool) -> OutputParser:
+    def parser(
+        self, *, thinking_open: bool, custom_tools: frozenset[str] = frozenset(), formatted: bool = False
+    ) -> OutputParser:
         """A fresh parser for one output."""
         lexer = Lexer(self._tokenizer, self._format.markers, self.stop_token_ids)
-        return OutputParser(lexer, self._format.layout, HermesCall, thinking_open=thinking_open)
+        new_call = partial(HermesCall, custom_tools=custom_tools)
+        return OutputParser(lexer, self._format.layout, new_call, thinking_open=thinking_open, formatted=formatted)
 
     def _write_prompt(self, writer: TokenWriter, conversation: Conversation, think: bool) -> None:
         template = self._tool_template if conversation.tools else self._template
@@ -157,13 +164,13 @@ class TemplateRenderer:
         writer.text(text)
         self._write_marked(writer, thinking.close, thinking.close_marker)
 
-    def _write_call(self, writer: TokenWriter, name: str, arguments: str, *, first: bool) -> None:
-        if self._format.tool_calls is None:
+    def _write_call(self, writer: TokenWriter, call: ToolCall, *, first: bool) -> None:
+        if self.calls is None:
             raise RenderError("This checkpoint's format for tool calls is not known.", "Leave the call out.")
-        inside = hermes_call(name, arguments)
-        before = "" if first else "\n"
+        arguments = input_arguments(call.arguments) if call.custom else call.arguments
+        before = "" if first else self.calls.between
         self._write_marked(writer, f"{before}{CALL_OPEN}", CALL_OPEN)
-        writer.text(inside)
+        writer.text(self.calls.inside(call.name, arguments))
         self._write_marked(writer, CALL_CLOSE, CALL_CLOSE)
 
     def _write_marked(self, writer: TokenWriter, text: str, marker: str) -> None:
@@ -212,7 +219,7 @@ class TemplateRenderer:
         writer = TokenWriter(self._tokenizer)
         self._write_marked(writer, thinking.close.rstrip("\n"), thinking.close_marker)
         single = {thinking.open_marker, thinking.close_marker} <= self._reserved.keys()
-        return ThinkingMarkers(start_id, writer.ids(), single)
+        return ThinkingMarkers(start_id, writer.ids(), single, thinking.layout)
 
 
 def _check_markers(reserved: Iterable[str]) -> None:

@@ -3,13 +3,13 @@
 Both are declared in `forethought.json`, or else detected: the usual spellings, where the template mentions them.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from forethought.errors import CheckpointError, misfits
+from forethought.model.renderer.call_spelling import CallSpelling
 from forethought.model.renderer.lexer import MarkerKind
 from forethought.model.renderer.parser import Layout
 
@@ -44,6 +44,11 @@ class ThinkingFormat(BaseModel):
         """The closing marker alone."""
         return self.close.strip("\n")
 
+    @property
+    def layout(self) -> str:
+        """The newlines behind the closing marker."""
+        return self.close[len(self.close.rstrip("\n")) :]
+
 
 class TemplateFormat(BaseModel):
     """How outputs are spelled; None for what the model cannot do."""
@@ -70,7 +75,7 @@ class TemplateFormat(BaseModel):
         return Layout(
             think_opened=len(thinking.open) - len(thinking.open.rstrip("\n")),
             think_closing=len(thinking.close) - len(thinking.close.lstrip("\n")),
-            think_closed=len(thinking.close) - len(thinking.close.rstrip("\n")),
+            think_closed=len(thinking.layout),
             call_opening=int(self.tool_calls is not None),
         )
 
@@ -108,6 +113,20 @@ def template_format(source: str, declared: Mapping[str, Any]) -> TemplateFormat:
     return format_
 
 
-def hermes_call(name: str, arguments: str) -> str:
-    """The inside of a tool call."""
-    return f'\n{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {arguments}}}\n'
+def call_spelling(format_: TemplateFormat, reserved: Mapping[str, int]) -> CallSpelling | None:
+    """How calls are spelled in a vocabulary with these reserved tokens; None where there are none."""
+    if format_.tool_calls is None:
+        return None
+    opening_kinds = ("think_open", "call_open")
+    return CallSpelling(
+        opening=reserved.get(CALL_OPEN, CALL_OPEN),
+        closing=reserved.get(CALL_CLOSE, CALL_CLOSE),
+        before_name='\n{"name": "',
+        before_input='", "arguments": ',
+        behind_input="}\n",
+        between="\n",
+        json_input=True,
+        text_markers=tuple(
+            spelling for spelling, kind in format_.markers.items() if kind in opening_kinds and spelling not in reserved
+        ),
+    )

@@ -1,4 +1,4 @@
-"""What every format asks of a tool call: a name that is one, and arguments that are a JSON object."""
+"""What every format asks of a function call: a name that is one, and arguments that are a JSON object."""
 
 import json
 import re
@@ -30,6 +30,15 @@ def json_object(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return cast(dict[str, Any], value) if isinstance(value, dict) else None
+
+
+def is_json_object(text: str) -> bool:
+    """Whether a JSON text stands for an object. Numbers may be as long as they like (Python reads no integer of more
+    than 4,300 digits)."""
+    try:
+        return isinstance(json.loads(text, parse_constant=_refuse_constant, parse_int=float), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _refuse_constant(name: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from forethought.errors import RenderError
 from forethought.model.conversation import Image, Item, Message, Thinking, ToolCall, ToolResult
-from forethought.model.renderer.tool import check_tool_name, json_object
+from forethought.model.renderer.tool import check_tool_name, is_json_object
 
 AssistantItem = Message | Thinking | ToolCall
 
@@ -108,8 +108,8 @@ def output_items(items: tuple[Item, ...]) -> tuple[AssistantItem, ...]:
         match item:
             case Thinking():
                 written.append(item)
-            case ToolCall(_, name, arguments):
-                if json_object(arguments) is None:
+            case ToolCall(_, name, arguments, custom):
+                if not custom and not is_json_object(arguments):
                     raise RenderError(f"The arguments of a call to {name} are no JSON object.", "Leave the call out.")
                 check_tool_name(name)
                 written.append(item)
