@@ -12,7 +12,7 @@ ask: export Q
 
 ACCEPT := accept-parity accept-invariance accept-soak accept-engine-kills
 
-.PHONY: help setup chat ask test lint format constraints clean accept $(ACCEPT)
+.PHONY: help setup chat ask serve test clients lint format constraints clean accept $(ACCEPT)
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,8 +34,24 @@ chat: setup ## talk with the model
 ask: setup ## ask one question: make ask Q="Why is the sky blue?"
 	@$(BIN)/forethought ask "$$Q"
 
-test: setup lint ## everything that must pass: lint, format, types, floors, tests
+serve: setup ## serve the model: OpenAI's APIs on http://127.0.0.1:8000
+	@$(BIN)/forethought serve
+
+test: setup clients lint ## everything that must pass: lint, format, types, floors, tests
 	$(BIN)/pytest
+
+clients: build/clients/openai2/.ready build/clients/frameworks/.ready build/clients/vercel/.ready ## OpenAI's clients, for the tests
+
+build/clients/%/.ready: tests/clients/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --requirement $<
+	@touch $@
+
+build/clients/vercel/.ready: $(wildcard tests/clients/vercel/*)
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	if command -v npm; then cd $(@D) && npm ci --no-audit --no-fund; fi
+	@touch $@
 
 lint: setup ## ruff, pyright and import-linter
 	$(BIN)/ruff check

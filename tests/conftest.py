@@ -44,10 +44,8 @@ def tiny_tokenizer() -> Backend:
     return backend
 
 
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a random Llama of two layers, a byte-level tokenizer and our renderer. It does not think."""
-    directory = tmp_path_factory.mktemp("tiny")
+def write_tiny_checkpoint(directory: Path) -> None:
+    """A random Llama of two layers, a byte-level tokenizer and our renderer. It does not think."""
     tokenizer = tiny_tokenizer()
     tokenizer.save(str(directory / TOKENIZER))
     config = DecoderConfig(
@@ -73,6 +71,13 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     )
     write_tensors(directory, {name: tensor.detach() for name, tensor in Decoder(config).state_dict().items()})
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a tiny checkpoint."""
+    directory = tmp_path_factory.mktemp("tiny")
+    write_tiny_checkpoint(directory)
     return directory
 
 

@@ -21,7 +21,12 @@ from forethought.model.renderer.protocol import ThinkingDelta
 
 SECRET = "the user is probably twelve"
 
-MAY_REVEAL = {"cli/terminal.py"}  # --show-thinking, for the local owner
+MAY_REVEAL = {
+    "cli/terminal.py",  # --show-thinking, for the local owner
+    "reasoning/summary_live.py",  # for the summariser
+    "api/content_keys.py",  # encrypts it
+    "api/responses/conversation.py",  # for the model, in the turn in which it was thought
+}
 
 
 @pytest.fixture

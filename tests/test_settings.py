@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forethought.errors import SettingsError
-from forethought.settings import Settings, load_settings
+from forethought.settings import API_KEY_VARIABLE, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,8 @@ def test_a_file_that_does_not_fit_is_an_error_with_a_remedy(settings_file: Path,
         ("FORETHOUGHT_ENGINE_THREADS", "1", "no setting for FORETHOUGHT_ENGINE_THREADS"),
         ("FORETHOUGHT_ENGINE__THREADS", "many", "engine.threads"),
         ("FORETHOUGHT_ENGINE", "{", "engine"),
+        ("FORETHOUGHT_SERVE__PROT", "1", "no setting for FORETHOUGHT_SERVE__PROT"),
+        ("FORETHOUGHT_SERVE__PORT", "many", "serve.port"),
         ("FORETHOUGHT_LOG_LEVEL", "loud", "log_level"),
     ],
 )
@@ -106,3 +108,9 @@ def test_a_variable_that_does_not_fit_is_an_error_with_a_remedy(
 def test_the_variables_of_the_benchmarks_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORETHOUGHT_PEERS_PYTHON", "python3")
     assert load_settings() == Settings()
+
+
+def test_the_key_of_the_server_is_known_and_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_KEY_VARIABLE, "correct-horse-battery")
+    assert load_settings() == Settings()
+    assert "correct-horse-battery" not in repr(load_settings())

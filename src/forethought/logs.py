@@ -96,6 +96,16 @@ def configure(level: str = "warning", *, as_json: bool = False, stream: TextIO |
     root.propagate = False
 
 
+def divert(name: str, stream: TextIO) -> None:
+    """Sends what the logger `name` says, from info up, to `stream` and nowhere else: one JSON object a line."""
+    target = logging.getLogger(name)
+    handler = _Handler(stream)
+    handler.setFormatter(JsonFormatter())
+    target.handlers[:] = [handler]
+    target.setLevel(logging.INFO)
+    target.propagate = False
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:
         """A line that cannot be written is lost. The standard report of that would quote the exception at hand."""

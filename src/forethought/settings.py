@@ -5,6 +5,7 @@ TOML file (`forethought/forethought.toml` in the user's configuration directory)
 read from the working directory: that may be a downloaded model, which must not say where programs are kept.
 """
 
+import datetime
 import os
 import tomllib
 from pathlib import Path
@@ -28,6 +29,9 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 PREFIX = "FORETHOUGHT_"
 """What our environment variables begin with."""
+
+API_KEY_VARIABLE = "FORETHOUGHT_API_KEY"
+"""What clients of `forethought serve` must present. No setting: settings are printed, logged and handed to others."""
 
 BENCHMARK_VARIABLES = frozenset({"FORETHOUGHT_PEERS_PYTHON", "FORETHOUGHT_EXPORT_PYTHON"})
 """Variables that begin like ours, but are read by the scripts in benchmarks/."""
@@ -68,6 +72,33 @@ class EngineSettings(BaseModel):
     start_timeout: float = Field(default=120.0, gt=0, description="seconds the engine process may take to start")
 
 
+class ServeSettings(BaseModel):
+    """How `forethought serve` serves the model.
+
+    Its two names are `name` and `name-YYYY-MM-DD`; the date is `snapshot` or, without one, that of the weights.
+    `think` forces thinking on a checkpoint that does not declare it, or keeps one from it that does. `lenient` lets
+    sampling parameters act, which models of the o-series refuse. `summary_model` (a name or a directory) writes the
+    summaries of the thinking; without one the served model does so itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535, description="0: any free one")
+    name: str = Field(default="forethought-mini", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    snapshot: datetime.date | None = None
+    think: bool | None = None
+    lenient: bool = False
+    summary_model: str | None = None
+    max_connections: int = Field(default=4096, ge=1, description="one more is answered with 503")
+    max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="of one request")
+    head_timeout: float = Field(default=10.0, gt=0, description="seconds for the headers of a request to arrive")
+    body_timeout: float = Field(default=60.0, gt=0, description="seconds for its body to arrive")
+    write_timeout: float = Field(default=60.0, gt=0, description="seconds that a client may leave its answer unread")
+    ping_interval: float = Field(default=15.0, gt=0, description="seconds of silence before a stream gets a comment")
+    drain_timeout: float = Field(default=30.0, ge=0, description="seconds for requests to finish after SIGTERM")
+
+
 class Settings(BaseSettings):
     """Everything a command can be told."""
 
@@ -78,6 +109,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = "warning"
     log_json: bool = False
     engine: EngineSettings = EngineSettings()
+    serve: ServeSettings = ServeSettings()
 
     @field_validator("cache_dir")
     @classmethod
@@ -121,8 +153,10 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _refuse_unknown_variables() -> None:
     """A misspelt setting must not be ignored."""
-    engine = {f"{PREFIX}ENGINE__{name.upper()}" for name in EngineSettings.model_fields}
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | engine | BENCHMARK_VARIABLES
+    sections: dict[str, type[BaseModel]] = {"ENGINE": EngineSettings, "SERVE": ServeSettings}
+    nested = {f"{PREFIX}{name}__{field.upper()}" for name, kind in sections.items() for field in kind.model_fields}
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | nested | BENCHMARK_VARIABLES
+    known.add(API_KEY_VARIABLE)
     if unknown := sorted(name for name in our_variables() if name.upper() not in known):
         raise SettingsError(f"There is no setting for {', '.join(unknown)}.", "Correct the name, or unset it.")
 

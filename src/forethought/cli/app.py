@@ -14,6 +14,7 @@ from forethought.cli import bench, models
 from forethought.cli.ask import ask
 from forethought.cli.chat import chat
 from forethought.cli.doctor import doctor
+from forethought.cli.serve import serve
 from forethought.cli.terminal import Terminal
 from forethought.errors import ForethoughtError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(ask)
 app.command()(chat)
 app.command()(doctor)
+app.command()(serve)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 

@@ -85,6 +85,11 @@ class NativeEngine:
         """Most tokens of prompt and answer together. Raises `EngineDown` before the start."""
         return self._started_core().context_length
 
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be computed now."""
+        return self._down is None
+
     async def start(self) -> None:
         """Loads the weights. Raises `CheckpointError` or `EngineError`."""
         await asyncio.to_thread(self.open)

@@ -72,6 +72,11 @@ class ProcessEngine:
         """Most tokens of prompt and answer together. Raises `EngineDown` before the start."""
         return self._known().context_length
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a process that would compute a request now."""
+        return self._down is None and self._serving is not None
+
     async def start(self) -> None:
         """Starts the process and waits until it has loaded the weights. A first start is tried once.
 

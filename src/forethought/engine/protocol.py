@@ -205,6 +205,11 @@ class Engine(Protocol):
         """Most tokens of prompt and answer together."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be computed now: it has been started, and is not closed, given up or restarting."""
+        ...
+
     async def start(self) -> None:
         """Loads the weights. Raises `CheckpointError` or `EngineError`."""
         ...

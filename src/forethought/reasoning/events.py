@@ -8,6 +8,9 @@ The laws, which every turn keeps whatever breaks (an engine that crashes, a canc
 3. The last event is the turn's only `TurnDone`, and by then every item is done.
 4. An item that was cut off is "incomplete", and then so is the turn, unless it is "failed" or "cancelled".
 5. A "completed" turn has an answer: at least one message (which may be empty) or one tool call.
+6. A turn that is followed by a `Summarizer` has parts of a summary besides: between the `ItemAdded` and the `ItemDone`
+   of a thinking item only, numbered from 0 within it, one after another. The deltas of a part, joined, are its text,
+   and by the end of the item every part is done. A part that is "incomplete" makes neither item nor turn so.
 
 The API maps them one to one onto the events of OpenAI's Responses stream.
 """
@@ -38,12 +41,13 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class ItemAdded:
-    """Item `index` begins. `call_id` and `name` are those of a tool call."""
+    """Item `index` begins. `call_id` and `name` are those of a tool call; `custom` says that its tool takes text."""
 
     index: int
     kind: ItemKind
     call_id: str | None = None
     name: str | None = None
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """More of a tool call's arguments, as JSON text."""
+    """More of a tool call's arguments, as JSON text; of a custom tool's, more of its input."""
 
     index: int
     arguments: str
@@ -73,10 +77,39 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ItemDone:
-    """Item `index` is over. The arguments of a "completed" tool call are a JSON object, and its tool was offered."""
+    """Item `index` is over. The arguments of a "completed" tool call are a JSON object (the whole input, if its tool is
+    a custom one), and the tool could be called."""
 
     index: int
     item: OutputItem
+    status: ItemStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryPartAdded:
+    """Part `part` of the summary of the thinking item `index` begins. Its first text is a title, in bold."""
+
+    index: int
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryDelta:
+    """More of a part of a summary."""
+
+    index: int
+    part: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryPartDone:
+    """A part of a summary is over. It is "incomplete" when it was cut off: by its time, its length, a failure, or
+    because it would have quoted the thinking."""
+
+    index: int
+    part: int
+    text: str
     status: ItemStatus
 
 
@@ -120,4 +153,5 @@ class TurnDone:
     error: TurnError | None = None
 
 
-Event = ItemAdded | ThinkingDelta | TextDelta | ToolCallDelta | ItemDone | TurnDone
+SummaryEvent = SummaryPartAdded | SummaryDelta | SummaryPartDone
+Event = ItemAdded | ThinkingDelta | TextDelta | ToolCallDelta | SummaryEvent | ItemDone | TurnDone

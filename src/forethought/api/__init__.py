@@ -1,0 +1,1 @@
+"""Serves the model: OpenAI's Responses and Chat Completions over HTTP."""

@@ -1,0 +1,127 @@
+"""What a client may ask of a new completion: every parameter that OpenAI has acts here, or is refused by name."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Tag, WithJsonSchema
+
+from forethought.api.chat.messages import ChatMessage
+from forethought.api.contract import EffortParam
+from forethought.api.errors import ApiError, invalid, unsupported_parameter
+from forethought.api.formats import ChatResponseFormat
+from forethought.api.tools import ChatToolChoiceParam, ChatToolList
+from forethought.api.wire import NotOffered, WireModel, by_shape, parse
+
+MOST_CHOICES = 16
+MOST_STOPS = 4
+LEAST_SEED, GREATEST_SEED = -(2**63), 2**63 - 1
+
+StopString = Annotated[str, Field(min_length=1)]
+Stop = Annotated[
+    Annotated[StopString, Tag("<string>")] | Annotated[list[StopString], Field(max_length=MOST_STOPS), Tag("<array>")],
+    by_shape("a string or an array"),
+]
+Unsupported = Annotated[Any, WithJsonSchema({"type": "null"})]
+"""The type of a parameter that is refused in the o-series' words, whatever it holds, unless it is null."""
+
+UNSUPPORTED = {"logit_bias": "", "prediction": "", "functions": "tools", "function_call": "tool_choice"}
+"""Such parameters, and what to use instead."""
+
+
+class StreamOptions(WireModel):
+    """How a stream is sent."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class CreateChatCompletion(WireModel):
+    """The body of `POST /v1/chat/completions`."""
+
+    model: str
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logprobs: bool | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    metadata: dict[str, str] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(min_length=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    parallel_tool_calls: bool | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    reasoning_effort: EffortParam | None = None
+    response_format: ChatResponseFormat | None = None
+    safety_identifier: Annotated[str, Field(max_length=128)] | None = None
+    seed: Annotated[int, Field(ge=LEAST_SEED, le=GREATEST_SEED)] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    stop: Stop | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    tool_choice: ChatToolChoiceParam | None = None
+    tools: ChatToolList | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    user: str | None = None
+    verbosity: Literal["medium"] | None = None
+
+    store: Literal[False] | None = None
+
+    audio: NotOffered = None
+    moderation: NotOffered = None
+    prompt_cache_options: NotOffered = None
+    web_search_options: NotOffered = None
+
+    function_call: Unsupported = None
+    functions: Unsupported = None
+    logit_bias: Unsupported = None
+    prediction: Unsupported = None
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        return self.n or 1
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The most tokens of an answer, thinking included, under the parameter's new name or its old one."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The strings that end an answer."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def alternatives(self) -> int | None:
+        """How many alternatives to each visible token are asked for; None when no log-probabilities are."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def usage_streamed(self) -> bool:
+        """Whether a stream ends with a chunk about the tokens used."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+def parse_create(body: object) -> CreateChatCompletion:
+    """The request that a decoded JSON body stands for.
+
+    Raises:
+        ApiError: a 400 that names what does not fit.
+    """
+    request = parse(CreateChatCompletion, body)
+    for name, instead in UNSUPPORTED.items():
+        if getattr(request, name) is not None:
+            raise unsupported_parameter(name, instead)
+    if request.metadata:
+        raise only_allowed("metadata", "store")
+    if request.stream_options is not None and not request.stream:
+        raise only_allowed("stream_options", "stream")
+    return request
+
+
+def only_allowed(name: str, condition: str) -> ApiError:
+    """The refusal of a parameter that says nothing without another one."""
+    message = f"The '{name}' parameter is only allowed when '{condition}' is enabled."
+    return invalid(message, name, "invalid_value")

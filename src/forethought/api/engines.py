@@ -1,0 +1,72 @@
+"""The engines behind the models, from the start of the server to its end.
+
+They load in the background: the server listens at once, and says by `/readyz` when it can answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from forethought import logs
+
+if TYPE_CHECKING:
+    from forethought.api.served import ServedModel
+
+State = Literal["loading", "ready", "failed", "down", "closing"]
+"""`failed`: one could not be loaded. `down`: one restarts, or was given up."""
+
+Follower = Callable[[Exception | None], None]
+
+log = logs.get_logger(__name__)
+
+
+class Engines:
+    """Starts and ends them; models that share an engine share its life."""
+
+    def __init__(self, models: Sequence[ServedModel]) -> None:
+        reasoners = [served.reasoner for served in models]
+        reasoners += [served.summary_writer for served in models if served.summary_writer is not None]
+        self._engines = list({id(reasoner.engine): reasoner.engine for reasoner in reasoners}.values())
+        self._starting: asyncio.Task[None] | None = None
+        self._followers: list[Follower] = []
+        self._state: State = "loading"
+
+    @property
+    def state(self) -> State:
+        """Of all together."""
+        if self._state == "ready" and not all(engine.ready for engine in self._engines):
+            return "down"
+        return self._state
+
+    def on_loaded(self, follower: Follower) -> None:
+        """Has `follower` called once they are loaded, or with the error when one cannot be."""
+        self._followers.append(follower)
+
+    def start(self) -> None:
+        """Begins to load them, in the running event loop."""
+        self._starting = asyncio.create_task(self._start(), name="forethought-engines")
+
+    def drain(self) -> None:
+        """From now on `state` says that the server is about to end."""
+        self._state = "closing"
+
+    async def close(self) -> None:
+        """Ends the engines. Turns in flight are "cancelled", so their streams still end in order."""
+        self.drain()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait({self._starting})
+        await asyncio.gather(*(engine.close() for engine in self._engines))
+
+    async def _start(self) -> None:
+        failure: Exception | None = None
+        try:
+            await asyncio.gather(*(engine.start() for engine in self._engines))
+            self._state = "ready"
+        except Exception as error:  # noqa: BLE001 (the boundary to all who wait: they must hear of it, whatever it is)
+            log.error("a model cannot be loaded", error=error)
+            self._state, failure = "failed", error
+        for follower in self._followers:
+            follower(failure)

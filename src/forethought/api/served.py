@@ -1,0 +1,49 @@
+"""The models that a server offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from forethought.reasoning.summary import Summarizer
+
+if TYPE_CHECKING:
+    from forethought.api.content_keys import ContentKeys
+    from forethought.reasoning.reasoner import Reasoner
+
+LOCAL_TENANT = "local"
+"""Whose requests they are, until there are tenants."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One model under its two names.
+
+    Args:
+        alias: the name that moves on with new snapshots (`forethought-mini`).
+        snapshot: the dated name of this one (`forethought-mini-2026-11-23`); responses carry it.
+        created: Unix seconds.
+        reasoner: takes its turns.
+        keys: encrypt its thinking.
+        thinks: whether turns think; a model that does not takes no `reasoning` parameters.
+        lenient: sampling parameters act, instead of being refused as the o-series does.
+        summary_writer: takes the turns that write summaries; None has `reasoner` take them.
+    """
+
+    alias: str
+    snapshot: str
+    created: int
+    reasoner: Reasoner
+    keys: ContentKeys
+    thinks: bool
+    lenient: bool = False
+    summary_writer: Reasoner | None = None
+    summarizer: Summarizer = field(init=False, repr=False, compare=False)
+    """Summarises what its turns think."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "summarizer", Summarizer(self.summary_writer or self.reasoner))
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a request for `name` means this model."""
+        return name in (self.alias, self.snapshot)
