@@ -83,6 +83,7 @@ class ScriptedReasoner:
     scripts: list[Script | Exception]
     digest: str = "sha256:0123456789abcdef"
     conversation: Conversation = field(default_factory=lambda: Conversation(()))
+    options: dict[str, Any] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     turns: list[ScriptedTurn] = field(default_factory=list)
 
@@ -90,9 +91,13 @@ class ScriptedReasoner:
     def engine(self) -> ScriptedReasoner:
         return self
 
-    def turn(self, conversation: Conversation, **options: Any) -> ScriptedTurn:
+    def prepare(self, conversation: Conversation, **options: Any) -> ScriptedReasoner:
         self.conversation = conversation
-        self.asked.append(options)
+        self.options = options
+        return self
+
+    def submit(self, seed: int | None = None) -> ScriptedTurn:
+        self.asked.append(self.options | {"seed": seed})
         script = self.scripts[len(self.asked) - 1]
         if isinstance(script, Exception):
             raise script

@@ -14,7 +14,7 @@ from forethought.reasoning.effort import DEFAULT_EFFORT
 
 if TYPE_CHECKING:
     from forethought.api.served import ServedModel
-    from forethought.reasoning.reasoner import SamplingOverrides
+    from forethought.reasoning.turn_options import SamplingOverrides
 
 EffortParam = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """Efforts that OpenAI's models know."""

@@ -5,6 +5,7 @@ Everything that can be refused is refused before the first byte of the response,
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -139,7 +140,8 @@ class Count:
                 raise invalid("Invalid type for 'model': expected a string.", "model", "invalid_type")
             served = self._desk.catalog.find(named)
             record.concerns(served)
-            await send_json(send, self._count(served, document))
+            # In a thread, like the preparation of an answer: long inputs take long to become tokens.
+            await send_json(send, await asyncio.to_thread(self._count, served, document))
 
 
 def check_query(query: bytes, allowed: tuple[str, ...]) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from forethought.reasoning.answer import Answer
     from forethought.reasoning.events import Event, ItemDone
     from forethought.reasoning.format import OutputFormat
-    from forethought.reasoning.reasoner import SamplingOverrides
     from forethought.reasoning.turn import Turn
+    from forethought.reasoning.turn_options import SamplingOverrides
     from forethought.settings import Settings
 
 INTERRUPTED = 130

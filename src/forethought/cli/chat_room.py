@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from forethought.cli.chat_input import Input
     from forethought.cli.session import Loaded
     from forethought.reasoning.events import Event
-    from forethought.reasoning.reasoner import SamplingOverrides
     from forethought.reasoning.turn import Turn
+    from forethought.reasoning.turn_options import SamplingOverrides
 
 
 class Chat:

@@ -6,10 +6,9 @@ or a stop string that is empty is an error before the engine hears of it.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Unpack
 
 from forethought.engine.protocol import EmbeddingSpan, Engine, Grammar, Limits, Request, Sampling, ThinkingBudget
 from forethought.errors import ContextLengthError, RequestError
@@ -20,7 +19,8 @@ from forethought.reasoning.effort import DEFAULT_EFFORT, answer_reserve, thinkin
 from forethought.reasoning.format import FreeText, OutputFormat, grammar_for
 from forethought.reasoning.output_grammar import output_grammar
 from forethought.reasoning.tool_choice import CallBounds, ToolChoice, call_bounds
-from forethought.reasoning.turn import Turn
+from forethought.reasoning.turn import PreparedTurn, Turn
+from forethought.reasoning.turn_options import SamplingOverrides, TurnOptions
 
 if TYPE_CHECKING:
     import torch
@@ -32,18 +32,6 @@ MAX_LOGPROBS = 20
 FREE_TEXT = FreeText()
 
 
-class SamplingOverrides(TypedDict, total=False):
-    """What differs from the checkpoint's generation defaults; the fields of `engine.protocol.Sampling`."""
-
-    temperature: float
-    top_p: float
-    top_k: int
-    min_p: float
-    repetition_penalty: float
-    presence_penalty: float
-    frequency_penalty: float
-
-
 @dataclass(frozen=True, slots=True)
 class Reasoner:
     """Takes turns with one checkpoint on one (started) engine. Holds no state of its own."""
@@ -51,7 +39,7 @@ class Reasoner:
     checkpoint: Checkpoint
     engine: Engine
 
-    def turn(
+    def prepare(
         self,
         conversation: Conversation,
         *,
@@ -67,8 +55,9 @@ class Reasoner:
         logprobs: int | None = None,
         priority: int = 0,
         images: Mapping[str, torch.Tensor] | None = None,
-    ) -> Turn:
-        """Queues the model's next output and returns its events.
+    ) -> PreparedTurn:
+        """The model's next output, ready to be queued. May be called from any thread: a long conversation takes long to
+        become tokens.
 
         Args:
             effort: how much to think; None takes the conversation's, or medium. The conversation's own `budget`, when
@@ -88,8 +77,7 @@ class Reasoner:
         Raises:
             RequestError: something that was asked for cannot be done (`ContextLengthError`, `RenderError`,
                 `GrammarError` among them; a grammar may also be refused in place of the first event).
-            QueueFull: the engine has no room.
-            EngineDown: the engine is not running.
+            EngineDown: the engine has not been started.
         """
         _check_options(max_output_tokens, stop, logprobs)
         bounds = call_bounds(conversation.tools, tool_choice, parallel=parallel_tool_calls)
@@ -102,7 +90,7 @@ class Reasoner:
             # Bound from its first token, the output cannot open a thinking that would have to be closed.
             thinking = None
         request = Request(
-            id=f"turn_{uuid.uuid4().hex}",
+            id="",
             prompt_ids=prompt.token_ids,
             limits=Limits(max_tokens, self._stop_token_ids(), thinking=thinking),
             sampling=self._sampling(sampling or {}, seed),
@@ -111,14 +99,27 @@ class Reasoner:
             logprobs=logprobs,
             priority=priority,
         )
-        assembly = Assembly(
-            self._parser(conversation, output_format, prompt),
-            StopCutter(stop),
-            LogprobQueue(self.checkpoint.tokenizer.token_bytes),
-            frozenset(tool.name for tool in bounds.tools),
-            "max_output_tokens" if max_tokens == max_output_tokens else "context",
-        )
-        return Turn(self.engine, request, assembly)
+
+        def assembly() -> Assembly:
+            return Assembly(
+                self._parser(conversation, output_format, prompt),
+                StopCutter(stop),
+                LogprobQueue(self.checkpoint.tokenizer.token_bytes),
+                frozenset(tool.name for tool in bounds.tools),
+                "max_output_tokens" if max_tokens == max_output_tokens else "context",
+            )
+
+        return PreparedTurn(self.engine, request, assembly)
+
+    def turn(self, conversation: Conversation, **options: Unpack[TurnOptions]) -> Turn:
+        """Queues the model's next output and returns its events: `prepare`, with the same options, and `submit`.
+
+        Raises:
+            RequestError: something that was asked for cannot be done.
+            QueueFull: the engine has no room.
+            EngineDown: the engine is not running.
+        """
+        return self.prepare(conversation, **options).submit()
 
     def prompt(
         self,

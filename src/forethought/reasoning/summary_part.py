@@ -15,11 +15,12 @@ from forethought.reasoning.events import (
     TextDelta,
     TurnDone,
 )
-from forethought.reasoning.reasoner import Reasoner, SamplingOverrides
+from forethought.reasoning.reasoner import Reasoner
 from forethought.reasoning.summary_prompt import TITLE, summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import Detail, SummarySettings
 from forethought.reasoning.summary_verbatim import Gate
 from forethought.reasoning.turn import Turn
+from forethought.reasoning.turn_options import SamplingOverrides
 
 SAMPLING: Final[SamplingOverrides] = {"temperature": 0.0, "repetition_penalty": 1.1}
 """The likeliest text, and none the likelier for standing in the segment: small models repeat what they read."""

@@ -1,7 +1,9 @@
 """One turn while it happens: an async iterator of events over one request of an engine."""
 
+import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import Self
 
 from forethought.engine.protocol import Engine, EngineEvent, Finished, Request
@@ -105,3 +107,24 @@ class Turn(AsyncIterator[Event]):
                 output=done.usage.output_tokens,
                 reasoning=done.usage.reasoning_tokens,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTurn:
+    """A turn that can be queued, once or several times; `Reasoner.prepare` makes it."""
+
+    engine: Engine
+    request: Request
+    assembly: Callable[[], Assembly]
+
+    def submit(self, seed: int | None = None) -> Turn:
+        """Queues it, with this seed if one is given. Belongs into an event loop.
+
+        Raises:
+            RequestError: the engine refuses it.
+            QueueFull: the engine has no room.
+            EngineDown: the engine is not running.
+        """
+        sampling = self.request.sampling if seed is None else replace(self.request.sampling, seed=seed)
+        request = replace(self.request, id=f"turn_{uuid.uuid4().hex}", sampling=sampling)
+        return Turn(self.engine, request, self.assembly())

@@ -1,7 +1,7 @@
 """Begins a completion: checks what the model's contract allows, takes the turns, and waits for the engine to refuse."""
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from forethought.api.chat.conversation import conversation_of
@@ -14,10 +14,10 @@ from forethought.api.errors import ApiError, api_error, invalid, unsupported_par
 from forethought.api.formats import ChatJsonSchemaFormat, output_format
 from forethought.api.tools import tool_choice
 from forethought.errors import ContextLengthError, ForethoughtError, GrammarError, RenderError
+from forethought.reasoning.turn import PreparedTurn
 
 if TYPE_CHECKING:
     from forethought.api.served import ServedModel
-    from forethought.reasoning.turn import Turn
 
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "stop")
 """What only acts with a lenient model. (A seed acts with every model.)"""
@@ -35,8 +35,10 @@ async def start(served: "ServedModel", request: CreateChatCompletion, tenant: st
     _check_contract(served, request)
     turns = Turns()
     try:
-        for turn in _take_turns(served, request):
-            turns.add(turn)
+        # In a thread: long messages take long to become tokens, and others are being answered meanwhile.
+        prepared = await asyncio.to_thread(_prepare, served, request)
+        for index in range(request.choices):
+            turns.add(prepared.submit(None if request.seed is None else choice_seed(request.seed, index)))
         await turns.begin()
         digest = served.reasoner.engine.digest
     except ForethoughtError as error:
@@ -60,28 +62,24 @@ def _check_contract(served: "ServedModel", request: CreateChatCompletion) -> Non
         raise invalid(message, "max_tokens", "invalid_parameter_combination")
 
 
-def _take_turns(served: "ServedModel", request: CreateChatCompletion) -> "Iterator[Turn]":
-    """A turn for each choice. They differ in their seeds. Raises `ApiError` and `ForethoughtError`."""
+def _prepare(served: "ServedModel", request: CreateChatCompletion) -> PreparedTurn:
+    """The turn of each choice; they differ in their seeds. Raises `ApiError` and `ForethoughtError`."""
     effort = effective_effort(served, request.reasoning_effort, "reasoning_effort")
     conversation = conversation_of(request)
-    choice = tool_choice(request.tool_choice, conversation.tools)
-    sampling = sampling_overrides(
-        served, request.temperature, request.top_p, request.presence_penalty, request.frequency_penalty
+    return served.reasoner.prepare(
+        conversation,
+        effort=effort,
+        think=served.thinks,
+        output_format=output_format(request.response_format),
+        tool_choice=tool_choice(request.tool_choice, conversation.tools),
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        max_output_tokens=request.max_output_tokens,
+        stop=request.stops,
+        sampling=sampling_overrides(
+            served, request.temperature, request.top_p, request.presence_penalty, request.frequency_penalty
+        ),
+        logprobs=request.alternatives,
     )
-    for index in range(request.choices):
-        yield served.reasoner.turn(
-            conversation,
-            effort=effort,
-            think=served.thinks,
-            output_format=output_format(request.response_format),
-            tool_choice=choice,
-            parallel_tool_calls=request.parallel_tool_calls is not False,
-            max_output_tokens=request.max_output_tokens,
-            stop=request.stops,
-            sampling=sampling,
-            seed=None if request.seed is None else choice_seed(request.seed, index),
-            logprobs=request.alternatives,
-        )
 
 
 def choice_seed(seed: int, index: int) -> int:

@@ -1,5 +1,6 @@
 """Begins a response: checks what the model's contract allows, takes the turn, and waits whether the engine refuses."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from forethought.api.contract import check_sampling, sampling_overrides
@@ -9,9 +10,10 @@ from forethought.api.responses.create import ENCRYPTED, LOGPROBS, CreateResponse
 from forethought.api.responses.document import ResponseDocument
 from forethought.api.responses.output_items import Seal
 from forethought.api.responses.plan import Plan
-from forethought.api.responses.stream import ResponseStream, TurnEvents
+from forethought.api.responses.stream import ResponseStream
 from forethought.errors import ContextLengthError, ForethoughtError, GrammarError, RenderError
 from forethought.logs import Hidden
+from forethought.reasoning.turn import PreparedTurn
 
 if TYPE_CHECKING:
     from forethought.api.served import ServedModel
@@ -25,10 +27,12 @@ async def start(served: "ServedModel", request: CreateResponse, tenant: str) -> 
     """
     _check_contract(served, request)
     try:
-        plan = Plan.of(served, request, request.input, tenant, request.max_output_tokens)
-        events = _turn(served, request, plan)
+        # In a thread: long inputs take long to become tokens, and others are being answered meanwhile.
+        plan, prepared = await asyncio.to_thread(_prepare, served, request, tenant)
+        turn = prepared.submit()
     except ForethoughtError as error:
         raise _refusal(error, request) from None
+    events = turn if request.summary is None else served.summarizer.follow(turn, request.summary)
     document = ResponseDocument(served, request, plan.effort)
     seal = _seal(served, tenant) if request.encrypted else None
     stream = ResponseStream(document, events, seal, obfuscated=request.obfuscated)
@@ -54,9 +58,10 @@ def _check_contract(served: "ServedModel", request: CreateResponse) -> None:
         raise invalid("Encrypted content is not supported with this model.", "include", "unsupported_value")
 
 
-def _turn(served: "ServedModel", request: CreateResponse, plan: Plan) -> TurnEvents:
-    """The turn, with a summary of its thinking if one is asked for. Raises `ForethoughtError`."""
-    turn = served.reasoner.turn(
+def _prepare(served: "ServedModel", request: CreateResponse, tenant: str) -> tuple[Plan, PreparedTurn]:
+    """The turn that is asked for. Raises `ApiError` and `ForethoughtError`."""
+    plan = Plan.of(served, request, request.input, tenant, request.max_output_tokens)
+    prepared = served.reasoner.prepare(
         plan.conversation,
         effort=plan.effort,
         think=served.thinks,
@@ -67,7 +72,7 @@ def _turn(served: "ServedModel", request: CreateResponse, plan: Plan) -> TurnEve
         sampling=sampling_overrides(served, request.temperature, request.top_p),
         logprobs=request.logprobs,
     )
-    return turn if request.summary is None else served.summarizer.follow(turn, request.summary)
+    return plan, prepared
 
 
 def _seal(served: "ServedModel", tenant: str) -> Seal:
