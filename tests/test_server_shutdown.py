@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +50,34 @@ def readiness(running: Running) -> tuple[int, str]:
     return answer.status_code, answer.json()["status"]
 
 
-def test_the_server_listens_while_the_model_loads_and_says_when_it_is_ready(tiny_checkpoint: Path) -> None:
+def test_the_server_listens_while_the_model_loads_and_says_when_it_is_ready(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = SlowEngine(always(writes(tiny_checkpoint)))
     app = create_app([served(tiny_checkpoint, engine)], ServerOptions())
     loaded = threading.Event()
     app.state.engines.on_loaded(lambda failure: loaded.set())
+    monkeypatch.setattr("forethought.api.engines.LOADING_SECONDS", 0.01)
     with serving(app) as running:
         assert readiness(running) == (503, "loading")
         assert httpx.get(f"{running.url}/healthz").json() == {"status": "ok"}
         early = httpx.post(f"{running.url}/v1/responses", json=ASKED)
-        assert (early.status_code, early.json()["error"]["code"]) == (503, "engine_down")
+        assert (early.status_code, early.json()["error"]["code"]) == (503, "model_loading")
         assert early.headers["retry-after"] == "1"
         engine.settle()
         assert loaded.wait(10)
-        assert httpx.post(f"{running.url}/v1/responses", json=ASKED).status_code == 200
         assert readiness(running) == (200, "ready")
+
+
+def test_who_asks_while_the_model_loads_is_answered_when_it_has_loaded(tiny_checkpoint: Path) -> None:
+    engine = SlowEngine(always(writes(tiny_checkpoint)))
+    app = create_app([served(tiny_checkpoint, engine)], ServerOptions())
+    with serving(app) as running, ThreadPoolExecutor() as pool:
+        early = pool.submit(httpx.post, f"{running.url}/v1/responses", json=ASKED)
+        assert readiness(running) == (503, "loading")
+        assert not early.done()
+        engine.settle()
+        assert early.result(10).status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server_with_its_reason(tiny_checkpoint: Path) -> None:

@@ -36,7 +36,7 @@ def create_app(models: Sequence[ServedModel], options: ServerOptions) -> FastAPI
     end in order, and the `headers` of every response.
     """
     engines, admission = Engines(models), Admission(options.max_requests)
-    desk = Desk(options, Catalog(models), admission, BodyReader(options))
+    desk = Desk(options, Catalog(models), admission, BodyReader(options), engines)
 
     @cache
     def document() -> dict[str, Any]:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from forethought import logs
+from forethought.api.errors import unavailable
 
 if TYPE_CHECKING:
     from forethought.api.served import ServedModel
 
 State = Literal["loading", "ready", "failed", "down", "closing"]
 """`failed`: one could not be loaded. `down`: one restarts, or was given up."""
+
+LOADING_SECONDS = 30
+"""How long a request waits for the engines."""
 
 Follower = Callable[[Exception | None], None]
 
@@ -47,6 +51,19 @@ class Engines:
     def start(self) -> None:
         """Begins to load them, in the running event loop."""
         self._starting = asyncio.create_task(self._start(), name="forethought-engines")
+
+    async def loaded(self) -> None:
+        """Waits while they load, for a time: who asks at once is answered, a little later.
+
+        Raises:
+            ApiError: they still load, or could not be loaded.
+        """
+        if self._starting is not None and not self._starting.done():
+            await asyncio.wait({self._starting}, timeout=LOADING_SECONDS)
+        if self._state == "loading":
+            raise unavailable("The model is still being loaded.", "model_loading")
+        if self._state == "failed":
+            raise unavailable("The model could not be loaded.", "model_not_loaded")
 
     def drain(self) -> None:
         """From now on `state` says that the server is about to end."""

@@ -71,6 +71,11 @@ def unsupported_value(name: str, value: object, allowed: str) -> ApiError:
     )
 
 
+def unavailable(message: str, code: str) -> ApiError:
+    """A 503 for what will be there in a moment, or not at all."""
+    return ApiError(503, message, type=SERVER, code=code, headers={"retry-after": str(RETRY_AFTER_SECONDS)})
+
+
 def api_error(error: ForethoughtError, param: str | None = None) -> ApiError:
     """What a client is told of an error of ours. `param` is the part of the request that it is about."""
     message = str(error)
@@ -83,7 +88,6 @@ def api_error(error: ForethoughtError, param: str | None = None) -> ApiError:
             retry = {"retry-after": str(RETRY_AFTER_SECONDS), "retry-after-ms": str(RETRY_AFTER_SECONDS * 1000)}
             return ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded", headers=retry)
         case EngineDown():
-            retry = {"retry-after": str(RETRY_AFTER_SECONDS)}
-            return ApiError(503, message, type=SERVER, code="engine_down", headers=retry)
+            return unavailable(message, "engine_down")
         case _:
             return ApiError(500, message, type=SERVER, code="engine_error")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from forethought.api.admission import Admission
     from forethought.api.body import BodyReader
     from forethought.api.catalog import Catalog
+    from forethought.api.engines import Engines
     from forethought.api.options import ServerOptions
 
 DEPLOYMENT = "deployment"
@@ -86,6 +87,7 @@ class Desk:
     catalog: Catalog
     admission: Admission
     bodies: BodyReader
+    engines: Engines
 
 
 class Exchange(Generic[RequestT]):
@@ -104,6 +106,7 @@ class Exchange(Generic[RequestT]):
             served = self._desk.catalog.find(request.model)
             record.concerns(served)
             async with Presence(receive) as presence:
+                await presence.during(self._desk.engines.loaded())
                 answer = await presence.during(_begun(self._api.start(served, request, LOCAL_TENANT)))
                 try:
                     await presence.during(self._send(answer, record, bool(request.stream), send))
@@ -140,6 +143,7 @@ class Count:
                 raise invalid("Invalid type for 'model': expected a string.", "model", "invalid_type")
             served = self._desk.catalog.find(named)
             record.concerns(served)
+            await self._desk.engines.loaded()
             # In a thread, like the preparation of an answer: long inputs take long to become tokens.
             await send_json(send, await asyncio.to_thread(self._count, served, document))
 
