@@ -16,6 +16,7 @@ SHOWS = {
     "lora_adapter": "merged: ",
     "many_at_once": "of the prompts came from the cache",
     "rollouts": "max_tokens",
+    "serve_and_ask": " tokens\n",
     "stream_a_turn": "tokens in, ",
     "structured_output": "'continent': ",
     "tools": "Message(role='user'",
@@ -34,6 +35,7 @@ def test_an_example_runs(
     engine = {"ENGINE__RUNNER": "torch", "ENGINE__DTYPE": "float32", "ENGINE__CACHE_TOKENS": "8192"}
     for name, value in ({"MODEL": str(tiny_checkpoint), "CACHE_DIR": str(tmp_path)} | engine).items():
         monkeypatch.setenv(f"FORETHOUGHT_{name}", value)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", [str(example)])
     runpy.run_path(str(example), run_name="__main__")
     assert SHOWS[example.stem] in capsys.readouterr().out
