@@ -81,7 +81,6 @@ class ScriptedReasoner:
     """Answers with the scripts, in order, and remembers what was asked. A script may be a refusal."""
 
     scripts: list[Script | Exception]
-    digest: str = "sha256:0123456789abcdef"
     conversation: Conversation = field(default_factory=lambda: Conversation(()))
     options: dict[str, Any] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -113,6 +112,7 @@ class Scene:
     thinks: bool = True
     lenient: bool = False
     snapshot: str = "forethought-mini-2026-11-23"
+    digest: str = "sha256:0123456789abcdef"
 
     @classmethod
     def of(cls, *scripts: Script | Exception, thinks: bool = True, lenient: bool = False) -> Scene:

@@ -36,11 +36,11 @@ THOUGHT = "the canary sings"
 class Served:
     """What the input wants to know of a model."""
 
-    snapshot: str = "forethought-mini-2026-11-23"
+    digest: str = "sha256:0123456789abcdef"
     keys: ContentKeys = field(default_factory=ContentKeys.ephemeral)
 
     def seal(self, item_id: str, text: str = THOUGHT, tenant: str = LOCAL_TENANT) -> str:
-        return self.keys.seal(Hidden(text), tenant=tenant, model=self.snapshot, item_id=item_id)
+        return self.keys.seal(Hidden(text), tenant=tenant, model=self.digest, item_id=item_id)
 
 
 def conversation(wire: Any, served: Served | None = None, **parameters: Any) -> Conversation:

@@ -140,7 +140,7 @@ def _schemas(document: Schema, method: str, path: str, status: str, media_type: 
 
 
 def test_every_route_is_in_the_document_and_answers_to_its_method(running: Running, document: Schema) -> None:
-    assert len(document["paths"]) == 15
+    assert len(document["paths"]) == 20
     for path, operations in document["paths"].items():
         url = running.url + path.format(model=ALIAS, deployment=ALIAS)
         for method in ("get", "post"):

@@ -106,11 +106,13 @@ async def many(base_url: str, model: str) -> None:
 
 
 def azure(base_url: str, model: str) -> None:
-    """The same chat for Azure's client: deployments in the path, `api-key` in the header."""
+    """The same for Azure's client: deployments in the path of a chat, `api-key` in the header."""
     endpoint = base_url.removesuffix("/v1")
     with openai.AzureOpenAI(azure_endpoint=endpoint, api_key="none", api_version="2025-04-01-preview") as client:
         answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Say hello."}])
         assert answer.choices[0].message.content, answer
+        assert client.responses.create(model=model, input="Say hello.").output_text
+        assert model in [each.id for each in client.models.list()]
 
 
 def main(base_url: str, model: str) -> None:

@@ -19,7 +19,9 @@ class Catalog:
         """The model of a name, alias or dated. Raises `ApiError` 404."""
         served = self._by_name.get(name)
         if served is None:
-            message = f"The model `{name}` does not exist. Known are: {', '.join(f'`{one}`' for one in self._by_name)}."
+            message = (
+                f"The model `{name[:100]}` does not exist. Known are: {', '.join(f'`{one}`' for one in self._by_name)}."
+            )
             raise ApiError(404, message, type="not_found_error", param="model", code="model_not_found")
         return served
 

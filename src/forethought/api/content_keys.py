@@ -12,6 +12,8 @@ old keys; what they sealed still opens.
 import secrets
 import zlib
 from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -48,6 +50,15 @@ class ForeignContent(ApiError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys in force."""
+
+    ring: Keyring
+    current: bytes
+    ciphers: Mapping[bytes, AESGCM]
+
+
 class ContentKeys:
     """Seals with the current key of a ring, opens with all of them."""
 
@@ -80,7 +91,7 @@ class ContentKeys:
             SettingsError: the file cannot be changed; then nothing has.
         """
         if self._file is None:
-            self._take(self._ring.rotated())
+            self._take(self._keys.ring.rotated())
             return
         try:
             self._take(self._file.rotate())
@@ -95,10 +106,11 @@ class ContentKeys:
         if len(content) > MOST_BYTES:
             raise ValueError(f"a text of {len(content)} bytes; {MOST_BYTES} can be sealed")
         self._follow()
-        header = VERSION + self._ring.current
+        keys = self._keys
+        header = VERSION + keys.current
         nonce = secrets.token_bytes(NONCE_BYTES)
         bound = _bound(header, tenant, model, item_id)
-        sealed = self._ciphers[self._ring.current].encrypt(nonce, zlib.compress(content), bound)
+        sealed = keys.ciphers[keys.current].encrypt(nonce, zlib.compress(content), bound)
         return urlsafe_b64encode(header + nonce + sealed).decode()
 
     def open(self, blob: str, *, tenant: str, model: str, item_id: str) -> Hidden:
@@ -113,7 +125,7 @@ class ContentKeys:
             header, nonce = raw[:HEADER_BYTES], raw[HEADER_BYTES : HEADER_BYTES + NONCE_BYTES]
             if header[:1] != VERSION:
                 raise ValueError("another version")
-            cipher = self._ciphers[header[1:]]
+            cipher = self._keys.ciphers[header[1:]]
             bound = _bound(header, tenant, model, item_id)
             content = cipher.decrypt(nonce, raw[HEADER_BYTES + NONCE_BYTES :], bound)
             return Hidden(_unpacked(content).decode("utf-8", "surrogatepass"))
@@ -121,18 +133,18 @@ class ContentKeys:
             raise ForeignContent(item_id) from None
 
     def _take(self, ring: Keyring) -> None:
-        self._ring = ring
-        self._ciphers = {key.id: AESGCM(key.secret) for key in ring.keys}
+        # One assignment: threads seal and open meanwhile.
+        self._keys = _Keys(ring, ring.current, {key.id: AESGCM(key.secret) for key in ring.keys})
 
     def _follow(self) -> None:
         """Takes over what another process has changed in the file. A file that went bad leaves the keys in force."""
         if self._file is None or (stamp := self._file.stamp()) in (None, self._stamp):
             return
-        self._stamp = stamp
         try:
             self._take(self._file.read())
         except (SettingsError, FileNotFoundError) as error:
             log.warning("changed content keys not taken over", problem=str(error))
+        self._stamp = stamp
 
 
 def _bound(header: bytes, tenant: str, model: str, item_id: str) -> bytes:

@@ -28,6 +28,7 @@ Kind = Literal["responses", "input_tokens", "chat", "models", "model", "health",
 
 OPENAI = "/v1"
 AZURE = "/openai/v1"
+AZURE_DATED = "/openai"
 AZURE_DEPLOYMENT = f"/openai/deployments/{{{DEPLOYMENT}}}"
 
 
@@ -75,7 +76,7 @@ def operations(desk: Desk, engines: Engines, document: Callable[[], dict[str, An
     count = Count(desk, responses.count_input_tokens)
     complete = Exchange(desk, Api(chat.parse_create, chat.start, ChatFraming))
     table: list[Operation] = []
-    for prefix, query in ((OPENAI, ()), (AZURE, (API_VERSION,))):
+    for prefix, query in ((OPENAI, ()), (AZURE, (API_VERSION,)), (AZURE_DATED, (API_VERSION,))):
         table += [
             Operation("responses", "POST", f"{prefix}/responses", generate, query),
             Operation("input_tokens", "POST", f"{prefix}/responses/input_tokens", count, query),

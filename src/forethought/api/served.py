@@ -44,6 +44,8 @@ class ServedModel:
     def __post_init__(self) -> None:
         object.__setattr__(self, "summarizer", Summarizer(self.summary_writer or self.reasoner))
 
-    def answers_to(self, name: str) -> bool:
-        """Whether a request for `name` means this model."""
-        return name in (self.alias, self.snapshot)
+    @property
+    def digest(self) -> str:
+        """Of the checkpoint as its engine has loaded it. Encrypted reasoning is bound to it. Raises `EngineDown` before
+        the engine's start."""
+        return self.reasoner.engine.digest

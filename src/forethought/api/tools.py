@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, Tag
 
 from forethought.api.errors import invalid
-from forethought.api.wire import JsonObject, NotOffered, WireModel, by, by_shape
+from forethought.api.wire import Array, JsonObject, NotOffered, WireModel, by, by_shape
 from forethought.model.conversation import CustomInput, FreeInput, LarkInput, RegexInput, ToolDefinition
 from forethought.reasoning.tool_choice import AllowedTools, ForcedTool, ToolChoice
 
@@ -101,7 +101,7 @@ class CustomDefinition(WireModel):
 class _ResponsesTool(WireModel):
     """What OpenAI's newer models can do with a tool of Responses; here, each is offered for what is the case anyway."""
 
-    allowed_callers: list[Literal["direct"]] | None = None
+    allowed_callers: Array[Literal["direct"]] | None = None
     defer_loading: Literal[False] | None = None
     async_: Annotated[Literal[False] | None, Field(alias="async")] = None
 
@@ -156,7 +156,7 @@ class AllowedToolsChoice(WireModel):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(min_length=1, max_length=MOST_TOOLS)]
+    tools: Annotated[Array[NamedTool], Field(min_length=1, max_length=MOST_TOOLS)]
 
 
 class Name(WireModel):
@@ -188,7 +188,7 @@ class ChatAllowedTools(WireModel):
     """What Chat Completions puts around the tools that may be called."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[ChatNamedTool], Field(min_length=1, max_length=MOST_TOOLS)]
+    tools: Annotated[Array[ChatNamedTool], Field(min_length=1, max_length=MOST_TOOLS)]
 
 
 class ChatAllowedToolsChoice(WireModel):
@@ -198,8 +198,8 @@ class ChatAllowedToolsChoice(WireModel):
     allowed_tools: ChatAllowedTools
 
 
-ToolList = Annotated[list[Tool], Field(max_length=MOST_TOOLS)]
-ChatToolList = Annotated[list[ChatTool], Field(max_length=MOST_TOOLS)]
+ToolList = Annotated[Array[Tool], Field(max_length=MOST_TOOLS)]
+ChatToolList = Annotated[Array[ChatTool], Field(max_length=MOST_TOOLS)]
 
 _CHOICE_SHAPES = by_shape("a string or an object")
 _Choice = Annotated[

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from forethought.api.misfit import misfit
@@ -28,6 +28,9 @@ class WireModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=WireModel)
+Member = TypeVar("Member")
+Array: TypeAlias = Annotated[list[Member], Field(fail_fast=True)]
+"""A list that is refused for its first member that does not fit: half a million of them take seconds to describe."""
 
 
 def parse(model: type[Model], body: object) -> Model:

@@ -79,7 +79,9 @@ class GrammarState:
         return self._matcher, index
 
     def _failure(self) -> EngineError:
-        return EngineError(f"The grammar failed: {self._matcher.get_error().strip()}.", "Simplify the grammar.")
+        # What follows the first line is llguidance's state: the output so far and the whole grammar.
+        reason = self._matcher.get_error().strip().partition("\n")[0]
+        return EngineError(f"The grammar failed: {reason}.", "Simplify the grammar.")
 
 
 class GrammarCompiler:

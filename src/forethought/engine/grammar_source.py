@@ -16,6 +16,9 @@ from forethought.errors import GrammarError
 WHITESPACE = r"[\x20\n\r\t]{1,20}"
 """White space between JSON tokens. Bounded: a weak model would fill its whole limit with line breaks."""
 
+OPTIONS = "x-guidance"
+"""The key under which a schema may tell llguidance to be lenient, say. It is ours to set."""
+
 PARTS_KEPT = 1024
 """The same tools come with every turn of a conversation."""
 
@@ -36,6 +39,16 @@ def grammar_source(grammar: Grammar) -> str:
         raise refusal(grammar.kind, str(error)) from None
 
 
+def check_grammar(grammar: Grammar) -> None:
+    """Raises `GrammarError` for what cannot be compiled. Takes about as long as compiling it."""
+    try:
+        broken, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar_source(grammar))
+    except UnicodeEncodeError as error:
+        raise refusal(grammar.kind, str(error)) from None
+    if broken:
+        raise refusal(grammar.kind, messages[0])
+
+
 @lru_cache(maxsize=PARTS_KEPT)
 def lark_part(grammar: Grammar) -> str:
     """The constraint as the body of one rule in a lark grammar. It has to stand on a line of its own.
@@ -44,17 +57,11 @@ def lark_part(grammar: Grammar) -> str:
         GrammarError: it cannot be compiled, or is a grammar that names special tokens or other grammars: those belong
             to the larger one.
     """
-    try:
-        broken, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar_source(grammar))
-    except UnicodeEncodeError as error:
-        raise refusal(grammar.kind, str(error)) from None
-    if broken:
-        raise refusal(grammar.kind, messages[0])
+    check_grammar(grammar)
     match grammar.kind:
         case "json_schema":
             schema = cast("dict[str, Any]", json.loads(_object_schema(grammar.source)))
-            options = {"whitespace_pattern": WHITESPACE, **schema.get("x-guidance", {})}
-            return f"%json {json.dumps({**schema, 'x-guidance': options})}"
+            return f"%json {json.dumps({**schema, OPTIONS: {'whitespace_pattern': WHITESPACE}})}"
         case "regex":
             return f"/{llguidance.regex_to_lark(grammar.source, use_ascii='')}/"
         case "lark":
@@ -66,6 +73,8 @@ def lark_part(grammar: Grammar) -> str:
 
 def _object_schema(source: str) -> str:
     """ "true" and "false" are schemas too, but options can only be given to an object."""
+    if OPTIONS in source and OPTIONS in json.loads(source):
+        raise refusal("json_schema", f"it says {OPTIONS}, which is not for schemas to say")
     return f'{{"allOf": [{source}]}}' if source.strip() in ("true", "false") else source
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from forethought.engine.metrics import EngineMetrics
-from forethought.errors import RequestError
+from forethought.errors import GrammarError, RequestError
 
 if TYPE_CHECKING:
     # Not at run time: a command line whose engine lives in another process starts without torch, a second sooner.
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 StopReason = Literal["stop_token", "stop_string", "max_tokens", "context", "grammar", "cancelled", "error"]
 GrammarKind = Literal["json_schema", "regex", "lark"]
 ThinkingClosed = Literal["budget", "limit", "stop"]
+
+MAX_GRAMMAR = 1 << 17
+"""Characters of a grammar. The engine compiles it between two steps, and everybody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,13 @@ class Grammar:
     kind: GrammarKind
     source: str
     start_after: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.source) > MAX_GRAMMAR:
+            raise GrammarError(
+                f"The schemas and grammars of a request have {len(self.source)} characters together.",
+                f"They may have {MAX_GRAMMAR}: offer fewer tools, or simpler schemas.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from tokenizers import Tokenizer as Backend
 
 from forethought.errors import CheckpointError
 
+LONG_TEXT = 4096
+"""Characters up to which a text is encoded at once, within some milliseconds."""
 _BYTE_TOKEN_LENGTH = len("<0x00>")
 _METASPACE = "▁"
 
@@ -103,6 +105,9 @@ class Tokenizer:
         tokenizers do not put a space in front.
         """
         backend = self._continuing if continued else self._backend
+        if len(text) > LONG_TEXT:
+            # As a batch of one, which lets other threads run; alone, it would keep the whole process waiting.
+            return backend.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return backend.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Unpack
 
+from forethought.engine.grammar_source import check_grammar
 from forethought.engine.protocol import EmbeddingSpan, Engine, Grammar, Limits, Request, Sampling, ThinkingBudget
 from forethought.errors import ContextLengthError, RequestError
 from forethought.model.conversation import Conversation, Effort
@@ -76,7 +77,7 @@ class Reasoner:
 
         Raises:
             RequestError: something that was asked for cannot be done (`ContextLengthError`, `RenderError`,
-                `GrammarError` among them; a grammar may also be refused in place of the first event).
+                `GrammarError` among them).
             EngineDown: the engine has not been started.
         """
         _check_options(max_output_tokens, stop, logprobs)
@@ -201,7 +202,10 @@ class Reasoner:
         thinking = renderer.thinking if prompt.thinking_open else None
         start_after = None if thinking is None else thinking.end_ids[-1]
         if renderer.calls is None or not conversation.tools:
-            return grammar_for(output_format, start_after)
+            grammar = grammar_for(output_format, start_after)
+            if grammar is not None:
+                check_grammar(grammar)
+            return grammar
         layout = "" if thinking is None else thinking.layout
         return output_grammar(renderer.calls, bounds, output_format, layout, start_after)
 

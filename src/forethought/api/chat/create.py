@@ -9,7 +9,7 @@ from forethought.api.contract import EffortParam
 from forethought.api.errors import ApiError, invalid, unsupported_parameter
 from forethought.api.formats import ChatResponseFormat
 from forethought.api.tools import ChatToolChoiceParam, ChatToolList
-from forethought.api.wire import NotOffered, WireModel, by_shape, parse
+from forethought.api.wire import Array, NotOffered, WireModel, by_shape, parse
 
 MOST_CHOICES = 16
 MOST_STOPS = 4
@@ -17,7 +17,7 @@ LEAST_SEED, GREATEST_SEED = -(2**63), 2**63 - 1
 
 StopString = Annotated[str, Field(min_length=1)]
 Stop = Annotated[
-    Annotated[StopString, Tag("<string>")] | Annotated[list[StopString], Field(max_length=MOST_STOPS), Tag("<array>")],
+    Annotated[StopString, Tag("<string>")] | Annotated[Array[StopString], Field(max_length=MOST_STOPS), Tag("<array>")],
     by_shape("a string or an array"),
 ]
 Unsupported = Annotated[Any, WithJsonSchema({"type": "null"})]
@@ -38,13 +38,13 @@ class CreateChatCompletion(WireModel):
     """The body of `POST /v1/chat/completions`."""
 
     model: str
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[Array[ChatMessage], Field(min_length=1)]
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logprobs: bool | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    metadata: dict[str, str] | None = None
-    modalities: Annotated[list[Literal["text"]], Field(min_length=1)] | None = None
+    metadata: Annotated[dict[str, str], WithJsonSchema({"type": "object", "maxProperties": 0})] | None = None
+    modalities: Annotated[Array[Literal["text"]], Field(min_length=1)] | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     parallel_tool_calls: bool | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None

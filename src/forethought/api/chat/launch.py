@@ -40,7 +40,7 @@ async def start(served: "ServedModel", request: CreateChatCompletion, tenant: st
         for index in range(request.choices):
             turns.add(prepared.submit(None if request.seed is None else choice_seed(request.seed, index)))
         await turns.begin()
-        digest = served.reasoner.engine.digest
+        digest = served.digest
     except ForethoughtError as error:
         await turns.aclose()
         raise _refusal(error, request) from None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
-from forethought.api.wire import NotOffered, WireModel, by, by_shape
+from forethought.api.wire import Array, NotOffered, WireModel, by, by_shape
 
 Name = Annotated[str, Field(pattern=r"^[^\s<|\\/>]+$", max_length=64)]
 CallId = Annotated[str, Field(min_length=1)]
@@ -31,10 +31,10 @@ class RefusalPart(WireModel):
 AssistantPart = Annotated[Annotated[TextPart, Tag("<text>")] | Annotated[RefusalPart, Tag("<refusal>")], by("type")]
 _TEXT_OR_PARTS = by_shape("a string or an array")
 Content: TypeAlias = Annotated[
-    Annotated[str, Tag("<string>")] | Annotated[list[TextPart], Field(min_length=1), Tag("<array>")], _TEXT_OR_PARTS
+    Annotated[str, Tag("<string>")] | Annotated[Array[TextPart], Field(min_length=1), Tag("<array>")], _TEXT_OR_PARTS
 ]
 AssistantContent: TypeAlias = Annotated[
-    Annotated[str, Tag("<string>")] | Annotated[list[AssistantPart], Field(min_length=1), Tag("<array>")],
+    Annotated[str, Tag("<string>")] | Annotated[Array[AssistantPart], Field(min_length=1), Tag("<array>")],
     _TEXT_OR_PARTS,
 ]
 
@@ -96,7 +96,7 @@ class AssistantMessage(WireModel):
     role: Literal["assistant"]
     content: AssistantContent | None = None
     refusal: str | None = None
-    tool_calls: Annotated[list[Call], Field(min_length=1)] | None = None
+    tool_calls: Annotated[Array[Call], Field(min_length=1)] | None = None
     name: Name | None = None
     annotations: list[Any] | None = None
     parsed: Any = None

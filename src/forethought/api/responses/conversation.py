@@ -92,7 +92,7 @@ class InputReader:
         if entry.encrypted_content is None:
             return None
         hidden = self._served.keys.open(
-            entry.encrypted_content, tenant=self._tenant, model=self._served.snapshot, item_id=entry.id
+            entry.encrypted_content, tenant=self._tenant, model=self._served.digest, item_id=entry.id
         )
         return Thinking(hidden.reveal())
 

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from forethought.api.contract import EffortParam
 from forethought.api.errors import invalid
 from forethought.api.formats import TextFormatParam
 from forethought.api.responses.input_items import Input
 from forethought.api.tools import ToolChoiceParam, ToolList
-from forethought.api.wire import NotOffered, WireModel, parse
+from forethought.api.wire import Array, NotOffered, WireModel, parse
 from forethought.reasoning.summary_settings import SummaryDetail
 
 ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
@@ -48,7 +48,7 @@ class PromptRequest(WireModel):
     tool_choice: ToolChoiceParam | None = None
     parallel_tool_calls: bool | None = None
     truncation: Literal["auto", "disabled"] | None = None
-    previous_response_id: str | None = None
+    previous_response_id: Annotated[str | None, WithJsonSchema({"type": "null"})] = None
     conversation: NotOffered = None
 
     @property
@@ -67,7 +67,7 @@ class CreateResponse(PromptRequest):
 
     model: str
     input: Input
-    include: list[Literal["reasoning.encrypted_content", "message.output_text.logprobs"]] | None = None
+    include: Array[Literal["reasoning.encrypted_content", "message.output_text.logprobs"]] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     metadata: Metadata | None = None
     prompt_cache_key: str | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
-from forethought.api.wire import NotOffered, WireModel, by, by_shape
+from forethought.api.wire import Array, NotOffered, WireModel, by, by_shape
 
 Status = Literal["in_progress", "completed", "incomplete"] | None
 """How an item ended. It changes nothing here: what an item holds is all that the model is shown."""
@@ -44,10 +44,10 @@ class Refusal(WireModel):
 OutputPart = Annotated[Annotated[OutputText, Tag("<output_text>")] | Annotated[Refusal, Tag("<refusal>")], by("type")]
 _TEXT_OR_PARTS = by_shape("a string or an array")
 InputContent: TypeAlias = Annotated[
-    Annotated[str, Tag("<string>")] | Annotated[list[InputText], Tag("<array>")], _TEXT_OR_PARTS
+    Annotated[str, Tag("<string>")] | Annotated[Array[InputText], Tag("<array>")], _TEXT_OR_PARTS
 ]
 OutputContent: TypeAlias = Annotated[
-    Annotated[str, Tag("<string>")] | Annotated[list[OutputPart], Tag("<array>")], _TEXT_OR_PARTS
+    Annotated[str, Tag("<string>")] | Annotated[Array[OutputPart], Tag("<array>")], _TEXT_OR_PARTS
 ]
 
 
@@ -84,7 +84,7 @@ class Reasoning(WireModel):
 
     type: Literal["reasoning"]
     id: str
-    summary: list[SummaryText] | None = None
+    summary: Array[SummaryText] | None = None
     encrypted_content: str | None = None
     content: Annotated[list[Any], Field(max_length=0)] | None = None
     status: Status = None
@@ -155,5 +155,5 @@ InputItem: TypeAlias = Annotated[
     by("type", default=_untyped),
 ]
 Input: TypeAlias = Annotated[
-    Annotated[str, Tag("<string>")] | Annotated[list[InputItem], Tag("<array>")], by_shape("a string or an array")
+    Annotated[str, Tag("<string>")] | Annotated[Array[InputItem], Tag("<array>")], by_shape("a string or an array")
 ]

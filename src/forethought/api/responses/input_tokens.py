@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class CountInputTokens(PromptRequest):
     """The body of `POST /v1/responses/input_tokens`."""
 
-    model: str | None = None
+    model: str
     input: Input | None = None
     personality: NotOffered = None
 

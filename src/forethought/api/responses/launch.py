@@ -77,7 +77,7 @@ def _prepare(served: "ServedModel", request: CreateResponse, tenant: str) -> tup
 
 def _seal(served: "ServedModel", tenant: str) -> Seal:
     def seal(thinking: Hidden, item_id: str) -> str:
-        return served.keys.seal(thinking, tenant=tenant, model=served.snapshot, item_id=item_id)
+        return served.keys.seal(thinking, tenant=tenant, model=served.digest, item_id=item_id)
 
     return seal
 
