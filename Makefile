@@ -10,9 +10,10 @@ BASE := $(CACHE)/models/smollm2-135m-instruct
 test: export OMP_NUM_THREADS ?= 1
 ask: export Q
 
-ACCEPT := accept-parity accept-invariance accept-soak accept-engine-kills
+ACCEPT := accept-parity accept-invariance accept-soak accept-engine-kills \
+          accept-streams accept-hidden accept-structured accept-fuzz
 
-.PHONY: help setup chat ask serve test clients lint format constraints clean accept $(ACCEPT)
+.PHONY: help setup chat ask serve test clients conformance lint format constraints clean accept $(ACCEPT)
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -53,6 +54,9 @@ build/clients/vercel/.ready: $(wildcard tests/clients/vercel/*)
 	if command -v npm; then cd $(@D) && npm ci --no-audit --no-fund; fi
 	@touch $@
 
+conformance: setup ## measure the API against OpenAI's SDK, and write docs/conformance.md
+	PYTHONPATH=tests $(BIN)/python -m conformance
+
 lint: setup ## ruff, pyright and import-linter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -62,7 +66,7 @@ lint: setup ## ruff, pyright and import-linter
 accept: $(ACCEPT) ## the long runs (accept-parity, …); what they find goes to docs/results
 
 $(ACCEPT): setup
-	$(BIN)/python tests/acceptance/$(subst -,_,$(@:accept-%=%)).py --output docs/results/$(@:accept-%=%).json
+	PYTHONPATH=tests $(BIN)/python tests/acceptance/$(subst -,_,$(@:accept-%=%)).py --output docs/results/$(@:accept-%=%).json
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix

@@ -24,7 +24,7 @@ def check_chunks(chunks: list[Wire], choices: int = 1, *, usage: bool = False) -
         list(state.handle_chunk(ChatCompletionChunk.construct(**deepcopy(chunk))))
     added_up = state.current_completion_snapshot.to_dict()
     completion = plain(added_up)
-    if not _beyond_the_sdk(completion):
+    if not beyond_the_sdk(completion):
         state.get_final_completion()
     return completion
 
@@ -46,6 +46,21 @@ def plain(completion: Wire) -> Wire:
     kept = {name: completion[name] for name in ("object", "model", "service_tier", "system_fingerprint")}
     choices = [choice | {"message": _plain_message(choice["message"])} for choice in completion["choices"]]
     return {**kept, "choices": choices, "usage": completion.get("usage")}
+
+
+def without_ids(completion: Wire) -> Wire:
+    """A plain completion without the ids of its calls: each run gives them its own."""
+    for choice in completion["choices"]:
+        for call in choice["message"]["tool_calls"]:
+            call["id"] = None
+    return completion
+
+
+def beyond_the_sdk(completion: Wire) -> bool:
+    """Whether the helper raises at the end: for what was cut off on purpose, for custom tools because it knows none."""
+    calls = [call for choice in completion["choices"] for call in choice["message"]["tool_calls"]]
+    cut_off = any(choice["finish_reason"] == "length" for choice in completion["choices"])
+    return cut_off or any(call["type"] == "custom" for call in calls)
 
 
 def _plain_message(message: Wire) -> Wire:
@@ -87,13 +102,6 @@ def _check_choice(choices: list[Wire]) -> None:
             assert call["index"] == announced[-1], "a call is over when the next one begins"
             assert call.keys() == {"index", kind}
             assert call[kind].keys() == {given}
-
-
-def _beyond_the_sdk(completion: Wire) -> bool:
-    """Whether the helper raises at the end: for what was cut off on purpose, for custom tools because it knows none."""
-    calls = [call for choice in completion["choices"] for call in choice["message"]["tool_calls"]]
-    cut_off = any(choice["finish_reason"] == "length" for choice in completion["choices"])
-    return cut_off or any(call["type"] == "custom" for call in calls)
 
 
 def _known(chunk: Wire) -> Wire:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat_oracle import check_chunks, check_completion
+from chat_oracle import check_chunks, check_completion, without_ids
 from forethought import logs
 from forethought.api.chat import ChatStream, parse_create, start
 from forethought.api.errors import ApiError
@@ -131,7 +131,7 @@ def test_every_run_ends_in_order_and_equals_its_twin(
         assert chunks[-1] == twin
         return
     completion = check_completion(twin)
-    assert _without_ids(check_chunks(chunks, len(steps), usage=True)) == _without_ids(completion)
+    assert without_ids(check_chunks(chunks, len(steps), usage=True)) == without_ids(completion)
 
 
 @run_settings
@@ -179,11 +179,3 @@ def test_an_engine_that_closes_ends_every_stream(checkpoint: Checkpoint, data: s
     chunks = asyncio.run(close())
     if "error" not in chunks[-1]:
         check_chunks(chunks, len(steps))
-
-
-def _without_ids(completion: dict[str, Any]) -> dict[str, Any]:
-    """Each run gives its calls ids of their own."""
-    for choice in completion["choices"]:
-        for call in choice["message"]["tool_calls"]:
-            call["id"] = None
-    return completion

@@ -111,8 +111,9 @@ def test_what_cannot_be_compiled_is_refused_in_llguidances_words(
 
 def test_a_token_that_does_not_fit_is_an_error(compiler: GrammarCompiler) -> None:
     state = compiler.compile(Grammar("regex", "a"))
-    with pytest.raises(EngineError, match="grammar failed"):
+    with pytest.raises(EngineError, match="grammar failed") as raised:
         state.observe(ids("b")[0])
+    assert "\n" not in str(raised.value), "the output so far and the grammar are nobody's business"
 
 
 def test_many_grammars_do_not_pile_up() -> None:

@@ -316,7 +316,8 @@ def test_the_tokens_that_are_counted_are_those_of_the_prompt(
 
 def test_tokens_are_counted_even_when_there_are_too_many(checkpoint: Checkpoint) -> None:
     scene = Scene(checkpoint, context_length=10)
-    assert count_input_tokens(scene.served, {"input": "hello " * 100})["input_tokens"] > 100
+    counted = count_input_tokens(scene.served, {"model": "forethought-mini", "input": "hello " * 100})
+    assert counted["input_tokens"] > 100
 
 
 @pytest.mark.parametrize(
@@ -331,5 +332,5 @@ def test_tokens_are_counted_even_when_there_are_too_many(checkpoint: Checkpoint)
 )
 def test_what_cannot_be_counted_is_refused(scene: Scene, body: dict[str, Any], param: str) -> None:
     with pytest.raises(ApiError) as caught:
-        count_input_tokens(scene.served, body)
+        count_input_tokens(scene.served, {"model": "forethought-mini", **body})
     assert (caught.value.status, caught.value.param) == (400, param)

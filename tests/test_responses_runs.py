@@ -18,12 +18,11 @@ from forethought.engine.script import End, Fail, Pause, Say, Step
 from forethought.errors import EngineDown, EngineError
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Item, Message, Thinking, ToolCall
-from responses_oracle import check_document, check_stream
+from responses_oracle import check_document, check_stream, comparable
 from responses_scene import Scene, WireEvent
 
 CANARY = "canary-7f3a"
 TOOLS = [{"type": "function", "name": "look"}, {"type": "custom", "name": "write"}]
-MOVING = {"id": "", "created_at": 0, "completed_at": 0}
 run_settings = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -129,7 +128,7 @@ def test_every_run_ends_in_order_and_equals_its_twin(
         assert terminal["response"]["error"]["message"] == twin.message
         return
     check_document(twin)
-    assert _comparable(twin) == _comparable(terminal["response"])
+    assert comparable(twin) == comparable(terminal["response"])
 
 
 @run_settings
@@ -141,11 +140,6 @@ def test_no_run_shows_what_was_thought(
     events = streamed(data.draw(scenes(checkpoint)), steps, **parameters)
     assert CANARY not in repr(events.body if isinstance(events, ApiError) else events)
     assert CANARY not in log_lines.getvalue()
-
-
-def _comparable(document: dict[str, Any]) -> dict[str, Any]:
-    moving = {"id": None, "call_id": None, "encrypted_content": None, "summary": None}
-    return document | MOVING | {"output": [item | moving for item in document["output"]]}
 
 
 @run_settings

@@ -1,7 +1,6 @@
 """No part of a summary has more than a bounded run in common with the thinking, however either is spelled."""
 
-from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from forethought.model.tokenizer import Tokenizer
 from forethought.reasoning.summary_verbatim import MAX_LETTERS, MAX_TOKENS, Gate, Thought, Units
+from verbatim_oracle import letters, longest_run, plain_tokens
 
 THINKING = (
     "The user wants the sum of all even numbers below fifty. That is an arithmetic series with twenty-four terms, so"
@@ -37,19 +37,6 @@ def let_through(units: Units, summary: str | Iterable[str], *thinking: str) -> t
     parts = [summary] if isinstance(summary, str) else summary
     shown = "".join([*map(gate.feed, parts), gate.finish()])
     return shown, gate.closed
-
-
-def longest_run(one: Sequence[object], other: Sequence[object]) -> int:
-    return SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size
-
-
-def letters(text: str) -> str:
-    return "".join(c for c in text.lower() if c.isalnum())
-
-
-def plain_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
-    """A measure of its own: the tokens of the text as it stands, those of nothing but white space left out."""
-    return [token for token in tokenizer.encode(text) if tokenizer.token_bytes(token).strip()]
 
 
 def test_a_summary_in_its_own_words_comes_through_whole(units: Units) -> None:

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from conftest import tiny_tokenizer
 from forethought.errors import CheckpointError
-from forethought.model.tokenizer import Tokenizer
+from forethought.model.tokenizer import LONG_TEXT, Tokenizer
 
 TINY = Tokenizer(tiny_tokenizer().to_str())
 
@@ -36,6 +36,16 @@ def test_text_never_becomes_a_reserved_token_and_comes_back_unchanged(text: str)
     ids = TINY.encode(text)
     assert TINY.special_ids.isdisjoint(ids)
     assert TINY.decode(ids) == text
+
+
+@given(hostile_texts.filter(bool))
+def test_a_long_text_has_the_ids_that_the_library_gives_it(text: str) -> None:
+    long = text * (1 + LONG_TEXT // len(text))
+    library = Backend.from_str(TINY.json)
+    library.encode_special_tokens = True
+    ids = TINY.encode(long)
+    assert ids == library.encode(long, add_special_tokens=False).ids
+    assert TINY.special_ids.isdisjoint(ids)
 
 
 @given(hostile_texts)

@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from conftest import write_tiny_checkpoint
 from outcome import write_outcome
 
+from conftest import write_tiny_checkpoint
 from forethought.model.checkpoint import Checkpoint
 from runs.house import open_houses
 from runs.maker import Maker

@@ -18,6 +18,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from outcome import write_outcome
+from prompts import PROMPTS
 
 from forethought.api import chat, responses
 from forethought.api.content_keys import ContentKeys
@@ -27,7 +28,6 @@ from forethought.model.registry import resolve
 from forethought.reasoning.reasoner import Reasoner
 from forethought.settings import load_settings
 from json_schemas import conforms, object_schemas
-from prompts import PROMPTS
 
 RUNS, AT_ONCE, SEED = 1000, 64, 20261123
 MODEL = "forethought-mini"

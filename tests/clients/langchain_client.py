@@ -16,9 +16,7 @@ def weather(city: str) -> str:
 def main(base_url: str, model: str) -> None:
     """A tool loop, a stream and a structured answer through either API."""
     for responses in (False, True):
-        llm = ChatOpenAI(
-            base_url=base_url, api_key="none", model=model, use_responses_api=responses, max_retries=0
-        )
+        llm = ChatOpenAI(base_url=base_url, api_key="none", model=model, use_responses_api=responses, max_retries=0)
         history: list[BaseMessage] = [HumanMessage("What is the weather in Rome?")]
         called = llm.bind_tools([weather]).invoke(history)
         assert isinstance(called, AIMessage)

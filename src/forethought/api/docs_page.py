@@ -51,7 +51,8 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> str:
 
 def _schemas(described: dict[str, Any]) -> str:
     """Links to the schemas of a body."""
-    references = (content["schema"].get("$ref", "") for content in described["content"].values())
+    schemas = (schema for content in described["content"].values() for schema in content.values())
+    references = (schema.get("$ref", "") for schema in schemas)
     names = (escape(reference.rpartition("/")[2]) for reference in references if reference)
     return ", ".join(f'<a href="#{name}"><code>{name}</code></a>' for name in names)
 

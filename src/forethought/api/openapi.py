@@ -15,13 +15,14 @@ from forethought.api.responses import CreateResponse
 from forethought.api.responses.input_tokens import CountInputTokens
 from forethought.api.schemas import SHARED, STRING, Schema, ref
 from forethought.api.schemas_chat import CHAT
+from forethought.api.schemas_events import EVENTS
 from forethought.api.schemas_responses import RESPONSES
 
 if TYPE_CHECKING:
     from forethought.api.routes import Kind, Operation
     from forethought.api.wire import WireModel
 
-JSON, EVENTS, HTML = "application/json", "text/event-stream", "text/html"
+JSON, SSE, HTML = "application/json", "text/event-stream", "text/html"
 DEPLOYED = "DeploymentChatCompletion"
 
 BODIES: Mapping[Kind, type[WireModel]] = {
@@ -53,10 +54,8 @@ ANSWERS: Mapping[Kind, Schema] = {
     "document": {"type": "object"},
 }
 
-STREAMS: Mapping[Kind, str] = {
-    "responses": "With `stream`: an event for each step, named by its type; the last data is `[DONE]`.",
-    "chat": "With `stream`: a chunk for each step; the last data is `[DONE]`.",
-}
+STREAMS: Mapping[Kind, Schema] = {"responses": ref("ResponseStream"), "chat": ref("ChatCompletionStream")}
+"""The events that come with `stream`."""
 
 REFUSALS: Mapping[int, str] = {
     400: "The request does not fit; `param` names the part.",
@@ -83,17 +82,17 @@ HEADERS: dict[str, Schema] = {
 
 
 def describe(operations: Sequence[Operation], *, title: str, version: str, keyed: bool) -> dict[str, Any]:
-    """The document (OpenAPI 3.1). `keyed`: clients need a key."""
+    """The document (OpenAPI 3.2, which has a word for the events of streams). `keyed`: clients need a key."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, keyed)
     description = "OpenAI's Responses and Chat Completions APIs over a local reasoning model. Nothing is stored."
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {"title": title, "version": version, "description": description},
         "paths": paths,
         "components": {
-            "schemas": {**_body_schemas(), **SHARED, **RESPONSES, **CHAT},
+            "schemas": {**_body_schemas(), **SHARED, **RESPONSES, **CHAT, **EVENTS},
             "headers": HEADERS,
             "securitySchemes": SECURITY_SCHEMES,
         },
@@ -127,7 +126,7 @@ def _answers(operation: Operation, keyed: bool) -> dict[str, Any]:
     kind = operation.kind
     content: dict[str, Any] = {JSON: {"schema": ANSWERS[kind]}} if kind in ANSWERS else {HTML: {"schema": STRING}}
     if kind in STREAMS:
-        content[EVENTS] = {"schema": {"type": "string", "description": STREAMS[kind]}}
+        content[SSE] = {"itemSchema": STREAMS[kind]}
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
     answers: dict[str, Any] = {"200": {"description": SUMMARIES[kind], "content": content, "headers": headers}}
     for status in _refusals(operation, keyed):

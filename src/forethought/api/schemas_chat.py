@@ -29,11 +29,13 @@ MESSAGE = closed(
     tool_calls=array(ref("ChatToolCall")),
 )
 
+LOGPROBS = nullable(closed("Of its tokens.", content=array(ref("TokenLogprob")), refusal={"type": "null"}))
+
 CHOICE = closed(
     "One answer.",
     index=COUNT,
     message=ref("ChatMessage"),
-    logprobs=nullable(closed("Of its tokens.", content=array(ref("TokenLogprob")), refusal={"type": "null"})),
+    logprobs=LOGPROBS,
     finish_reason=one_of("stop", "length", "tool_calls"),
 )
 

@@ -18,13 +18,15 @@ from forethought.api.schemas import (
 
 STATUS = one_of("in_progress", "completed", "incomplete")
 
+SUMMARY_TEXT = closed("A part of a summary.", type=const("summary_text"), text=STRING)
+
 ITEMS: dict[str, Schema] = {
     "ReasoningItem": closed(
         "What the model thought: a summary, if one was asked for, and on request the whole, encrypted.",
         optional=("encrypted_content",),
         id=STRING,
         type=const("reasoning"),
-        summary=array(closed("A part of it.", type=const("summary_text"), text=STRING)),
+        summary=array(SUMMARY_TEXT),
         encrypted_content=STRING,
         status=STATUS,
     ),
@@ -63,6 +65,8 @@ ITEMS: dict[str, Schema] = {
     ),
 }
 
+OUTPUT_ITEM: Schema = {"anyOf": [ref(name) for name in ITEMS if name != "OutputText"]}
+
 USAGE = closed(
     "Tokens; thinking counts as output.",
     input_tokens=COUNT,
@@ -81,7 +85,7 @@ RESPONSE = closed(
     completed_at=nullable(INTEGER),
     error=nullable(closed("Why it failed.", code=STRING, message=STRING)),
     incomplete_details=nullable(closed("Why it is incomplete.", reason=one_of("max_output_tokens", "content_filter"))),
-    output=array({"anyOf": [ref(name) for name in ITEMS if name != "OutputText"]}),
+    output=array(OUTPUT_ITEM),
     usage=nullable(ref("ResponseUsage")),
     model=STRING,
     reasoning=closed("How it thought.", effort=nullable(STRING), summary=nullable(STRING)),
