@@ -132,9 +132,7 @@ def before_call(context: HookContext, case: Case, arguments: dict[str, Any]) -> 
 
 
 @schemathesis.check
-def no_refusal_of_form(
-    context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
-) -> None:
+def no_refusal_of_form(context: CheckContext, response: Response, case: Case) -> None:
     """What the document allows is understood, if perhaps not done."""
     if _fits(case) and response.status_code == 400:
         code: str = response.json()["error"]["code"]

@@ -199,8 +199,7 @@ def _refused(trial: Trial, name: str, base: Body, run: Run) -> Refused:
     error = run.error
     holder = here(base)
     place = f"{holder[0]}.{name}" if holder and holder[0] else name
-    param: str = error["param"] or ""
-    if not param.startswith(place) and not place.startswith(param or " "):
+    if not (_within(place, error["param"]) or _within(error["param"], place)):
         raise Unproven(f"{trial.path} = {trial.value!r} is refused for something else: {error}")
     if error["code"] == "unknown_parameter":
         raise Unproven(f"OpenAI has {trial.path}, and the server does not know it: {error['message']}")
@@ -209,18 +208,26 @@ def _refused(trial: Trial, name: str, base: Body, run: Run) -> Refused:
     return Refused(run.status, error["code"], message.replace(f"'{value}'", "'…'") if value else message)
 
 
+def _within(place: str | None, inner: str | None) -> bool:
+    """Whether one place in a body is another one, or in it."""
+    return bool(place and inner) and (inner == place or inner.startswith((f"{place}.", f"{place}[")))
+
+
 def _settle(path: str, trials: Sequence[Trial], found: Sequence[dict[str, Outcome]], probe: Probe) -> None:
-    """What is taken must act for one of its values at least, or have a reason why it does not."""
+    """What is taken must act for one of its values at least, or have a reason why it does not.
+
+    Where the default model takes a value and it acts, another one may be indifferent to it.
+    """
     for kind in KINDS:
         outcomes = [each[kind] for each in found]
         label = next((outcome.label for outcome in outcomes if isinstance(outcome, Acts) and outcome.label), "")
         for each in found:
             if each[kind] == Acts(""):
                 each[kind] = Acts(label) if label else Same(probe.why)
-        taken = [trial for trial, each in zip(trials, found, strict=True) if not isinstance(each[kind], Refused)]
+        taken = [trial for trial, outcome in zip(trials, outcomes, strict=True) if not isinstance(outcome, Refused)]
         acts = any(isinstance(each[kind], Acts) for each in found)
-        spoken = any(not isinstance(each["default"], Refused) for each in found) and kind != "default"
-        if taken and not (acts or spoken or probe.why or all(trial.only for trial in taken)):
+        proved = acts or any(isinstance(each["default"], Acts) for each in found)
+        if taken and not (proved or probe.why or all(trial.only for trial in taken)):
             raise Unproven(f"{path} is taken by the {kind} model, and nothing shows that it acts.")
         if acts and probe.why:
             raise Unproven(f"{path} acts on the {kind} model, and its probe says that it does not.")

@@ -18,17 +18,19 @@ COUNTED = ("model", "instructions", "reasoning", "text", "tools", "tool_choice",
 
 @dataclass
 class Exposed:
-    """What came back. `texts` are answers as they came over the wire, `documents` the objects in them."""
+    """What came back: headers and bodies as they came over the wire, and the objects in the bodies."""
 
     end: str = ""
-    texts: list[str] = field(default_factory=list[str])
+    heads: list[str] = field(default_factory=list[str])
+    bodies: list[str] = field(default_factory=list[str])
     documents: list[Document] = field(default_factory=list[Document])
-    prompts: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
-    """What the model was shown of a thinking that was handed back."""
+    prompt: tuple[int, ...] | None = None
+    """What the model was shown when its thinking was handed back."""
 
     def add(self, answer: RawAnswer) -> list[Document]:
         """One more answer; the objects in it."""
-        self.texts.append(f"{answer.headers}\n{answer.body.decode()}")
+        self.heads.append(str(answer.headers))
+        self.bodies.append(answer.body.decode())
         streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
         objects = read_events(answer.body, named=b"event: " in answer.body) if streamed else [json.loads(answer.body)]
         self.documents += objects
@@ -66,7 +68,9 @@ def expose(house: RunHouse, twins: RunHouse, run: Run) -> Exposed:
     if run.leave is not None:
         raw = house.abandon(run, run.leave)
         exposed.end = "client left"
-        exposed.texts.append(raw.decode("utf-8", "replace"))
+        head, _, body = raw.decode("utf-8", "replace").partition("\r\n\r\n")
+        exposed.heads.append(head)
+        exposed.bodies.append(body)
         exposed.documents += _whole_objects(raw)
         return exposed
     *_, last = exposed.add(house.ask(run, streamed=True))
@@ -74,27 +78,26 @@ def expose(house: RunHouse, twins: RunHouse, run: Run) -> Exposed:
     [document] = exposed.add(waited)
     exposed.end = f"{waited.status} {last.get('type', last.get('object', 'error'))}"
     if document.get("status") == "completed" and run.api == "responses" and not run.closes:
-        for answer in _handed_back(house, run, document):
-            exposed.add(answer)
-            exposed.prompts.append(house.stage.prompt)
+        _hand_back(exposed, house, run, document)
     return exposed
 
 
-def _handed_back(house: RunHouse, run: Run, document: Document) -> Iterator[RawAnswer]:
-    """What comes of the next request of the same turn: answered, counted, and refused when an item is not itself."""
+def _hand_back(exposed: Exposed, house: RunHouse, run: Run, document: Document) -> None:
+    """The next request of the same turn: answered, counted, and refused when an item is not itself."""
     sealed = [item for item in document["output"] if "encrypted_content" in item]
     if not sealed or run.body["model"] in (PLAIN, UNSEALED):
         return
     items = [{"role": "user", "content": "Hello"}, *document["output"], *_outputs(document["output"])]
     again = replace(run, body={**run.body, "input": items})
-    yield house.ask(again, streamed=False)
+    exposed.add(house.ask(again, streamed=False))
+    exposed.prompt = house.stage.prompt
     counted = {name: value for name, value in again.body.items() if name in (*COUNTED, "input")}
-    yield house.send(run.path.replace("/responses", "/responses/input_tokens"), counted)
+    exposed.add(house.send(run.path.replace("/responses", "/responses/input_tokens"), counted))
     renamed = [item | {"id": "rs_another"} if item in sealed else item for item in items]
     refused = house.ask(replace(run, body={**run.body, "input": renamed}), streamed=True)
     assert refused.status == 400
     assert refused.error["code"] == "invalid_encrypted_content"
-    yield refused
+    exposed.add(refused)
 
 
 def _outputs(items: Iterable[Document]) -> Iterator[Document]:

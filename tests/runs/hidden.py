@@ -24,7 +24,6 @@ import pytest
 from forethought.api.content_keys import ContentKeys, ForeignContent
 from forethought.api.served import LOCAL_TENANT, ServedModel
 from forethought.model.checkpoint import Checkpoint
-from forethought.model.conversation import Thinking
 from forethought.model.renderer.forethought import Markers
 from forethought.reasoning.summary_verbatim import MAX_LETTERS, MAX_TOKENS
 from runs.canary import Canary, joined, views
@@ -63,6 +62,7 @@ class Tally:
     """What was looked at in all runs."""
 
     characters_searched: int = 0
+    summarised: Counter[str] = field(default_factory=Counter[str])
     summary_parts: Counter[str] = field(default_factory=Counter[str])
     longest_tokens: int = 0
     longest_letters: int = 0
@@ -97,7 +97,10 @@ class HiddenHouses:
         for item_id, blob in exposed.blobs:
             assert served is not None
             self._check_blob(served, run, canary, item_id, blob)
-        self._check_prompts(exposed, canary)
+        if exposed.prompt is not None:
+            self._tally.blobs["handed back"] += 1
+            whole = canary.text in self._tokenizer.decode(exposed.prompt)
+            self._tally.blobs["handed back with the whole canary"] += whole
         self._check_answers(run, exposed, canary)
         said, records = self._tap.read()
         for text in (*about, said, *joined(records)):
@@ -119,19 +122,20 @@ class HiddenHouses:
             gc.collect()
 
     def _check_answers(self, run: Run, exposed: Exposed, canary: Canary) -> None:
-        copied = run.summariser in COPYING
+        summarised = "summary" in set(run.features)
+        self._tally.summarised[run.summariser] += summarised
+        copied = summarised and run.summariser in COPYING
         documents = exposed.without_summaries if copied else exposed.documents
-        texts = [json.dumps(documents, ensure_ascii=False)] if copied else exposed.texts
-        for text in (*texts, *joined(documents)):
+        bodies = [json.dumps(documents, ensure_ascii=False)] if copied else exposed.bodies
+        for text in (*exposed.heads, *bodies, *joined(documents)):
             self._tally.characters_searched += len(text)
             for each in list(self._recent)[:2]:
                 self._check_absent(each, text)
-        for text in (*exposed.texts, *joined(exposed.documents)):
+        for text in (*exposed.bodies, *joined(exposed.documents)):
             assert canary.whole_in(text) == []
-        thoughts = [item.text for output in run.outputs for item in output.items if isinstance(item, Thinking)]
         for part in exposed.summaries:
             self._tally.summary_parts[run.summariser] += 1
-            self._check_bound(part, thoughts)
+            self._check_bound(part, run.thoughts)
 
     def _check_absent(self, canary: Canary, text: str) -> None:
         for view in views(text, self._tokenizer):
@@ -161,16 +165,10 @@ class HiddenHouses:
         self._tally.blobs["sealed"] += 1
         self._tally.blobs["holding the whole canary"] += canary.text in opened
         if run.kind != "noisy":
-            thoughts = [item.text for output in run.outputs for item in output.items if isinstance(item, Thinking)]
             # A thinking that is cut off may end inside of a character.
-            assert any(thought.startswith(opened.removesuffix("\ufffd")) for thought in thoughts)
-            assert canary.text in opened or opened.removesuffix("\ufffd") not in thoughts
-
-    def _check_prompts(self, exposed: Exposed, canary: Canary) -> None:
-        """What was handed back reached the model."""
-        for prompt in exposed.prompts[:1]:
-            self._tally.blobs["handed back"] += 1
-            self._tally.blobs["handed back with the whole canary"] += canary.text in self._tokenizer.decode(prompt)
+            kept = opened.removesuffix("\ufffd")
+            assert any(thought.startswith(kept) for thought in run.thoughts)
+            assert canary.text in opened or kept not in run.thoughts
 
 
 @contextlib.contextmanager
@@ -189,6 +187,7 @@ def figures(tally: Tally) -> dict[str, Any]:
         "summaries": {
             "bound": {"tokens": MAX_TOKENS, "letters": MAX_LETTERS},
             "longest_run": {"tokens": tally.longest_tokens, "letters": tally.longest_letters},
-            "parts": dict(tally.summary_parts.most_common()),
+            "runs": dict(tally.summarised.most_common()),
+            "parts_shown": dict(tally.summary_parts.most_common()),
         },
     }

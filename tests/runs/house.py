@@ -128,6 +128,8 @@ class RunHouse:
 
 
 async def _tasks() -> list[str]:
+    for _ in range(10):
+        await asyncio.sleep(0)  # those that were cancelled end first
     return sorted(repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task())
 
 
@@ -167,9 +169,9 @@ class Houses:
 
 
 @contextlib.contextmanager
-def open_houses(checkpoint: Path, stage: Stage | None = None) -> Generator[Houses]:
+def open_houses(checkpoint: Path) -> Generator[Houses]:
     """Houses for the time of the block."""
-    stage = stage or Stage(Checkpoint.open(checkpoint))
+    stage = Stage(Checkpoint.open(checkpoint))
     with (
         access_log() as log,
         open_house(checkpoint, stage, log) as main,

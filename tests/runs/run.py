@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from forethought.model.conversation import Item, Message, ToolCall
+from forethought.model.conversation import Item, Message, Thinking, ToolCall
 
 Api = Literal["responses", "chat"]
 Breakage = Literal[
@@ -118,6 +118,11 @@ class Run:
         return any(
             output.ends is not None and output.ends.how in ("engine closes", "server ends") for output in self.outputs
         )
+
+    @property
+    def thoughts(self) -> list[str]:
+        """All that the model thinks."""
+        return [item.text for output in self.outputs for item in output.items if isinstance(item, Thinking)]
 
     @property
     def features(self) -> Iterator[str]:

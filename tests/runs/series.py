@@ -10,8 +10,13 @@ from importlib.metadata import version
 from time import perf_counter
 from typing import Any, Generic, Self, TextIO, TypeVar
 
+import pytest
+
 from runs.run import Run
 from runs.shrink import describe, smallest
+
+WRONG = (Exception, pytest.fail.Exception)
+"""Whatever is wrong with a run is what is looked for; the second is what `pytest.raises` raises."""
 
 MOST_FAILURES = 5
 EVERY = 100
@@ -45,7 +50,7 @@ class Series:
             self.features.update(run.features)
             try:
                 self.ends[f"{run.kind}: {self.check(number, run)}"] += 1
-            except Exception:  # noqa: BLE001 (whatever is wrong with a run is what is looked for)
+            except WRONG:
                 self._failed(number, run)
                 if len(self.failures) == MOST_FAILURES:
                     return
@@ -89,7 +94,7 @@ class Series:
         self.renew()
         try:
             self.check(number, run)
-        except Exception:  # noqa: BLE001 (as above)
+        except WRONG:
             return True
         return False
 

@@ -98,10 +98,7 @@ class Stage:
     def bug(self) -> RuntimeError:
         """What no part of the program raises on purpose. It may quote what was thought."""
         run = self._run
-        quoted = (
-            [item.text for output in run.outputs for item in output.items if isinstance(item, Thinking)] if run else []
-        )
-        return RuntimeError(f"cannot read {quoted}" if run and run.quotes else "a bug")
+        return RuntimeError(f"cannot read {run.thoughts}" if run is not None and run.quotes else "a bug")
 
     def _written(self, output: Output) -> Generator[Step]:
         tokens = self.tokens(output)
@@ -130,7 +127,7 @@ class Stage:
     def _mortal(self, steps: Iterable[Step]) -> Iterator[Step]:
         """The steps, until the engine crashes under another request of the run."""
         for step in steps:
-            for each in (Say((token,), step.every) for token in step.token_ids) if isinstance(step, Say) else (step,):
+            for each in _singly(step):
                 if self._crashed and not isinstance(each, Fail):
                     yield Fail(CRASHED)
                     return
@@ -165,6 +162,14 @@ class Stage:
         """What the summariser is shown."""
         prompt = self._tokenizer.decode(request.prompt_ids)
         return prompt.rpartition("<|im_start|>user\n")[2].partition("<|im_end|>")[0]
+
+
+def _singly(step: Step) -> Iterator[Step]:
+    """A step, one token at a time."""
+    if isinstance(step, Say):
+        yield from (Say((token,), step.every) for token in step.token_ids)
+    else:
+        yield step
 
 
 def copied(how: Summariser, segment: str) -> str:

@@ -32,14 +32,12 @@ def _check(house: RunHouse, twins: RunHouse, sdk: Sdk, run: Run) -> str:
     assert run.kind != "refused" or streamed.status != 200
     if streamed.status != 200:
         assert (streamed.status, streamed.error) == (waited.status, waited.error)
+        assert ("retry-after" in streamed.headers) == (streamed.status in (429, 503))
         return f"refused with {streamed.status}"
     assert streamed.headers["content-type"].startswith("text/event-stream")
     assert streamed.headers["x-request-id"] != waited.headers["x-request-id"]
-    return (
-        _check_response(sdk, run, streamed, waited)
-        if run.api == "responses"
-        else _check_completion(sdk, run, streamed, waited)
-    )
+    check = _check_response if run.api == "responses" else _check_completion
+    return check(sdk, run, streamed, waited)
 
 
 def _check_response(sdk: Sdk, run: Run, streamed: RawAnswer, waited: RawAnswer) -> str:
