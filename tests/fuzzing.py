@@ -103,6 +103,7 @@ def _config(examples: int, seed: int, coverage: bool) -> schemathesis.Config:
             "seed": seed,
             "continue-on-failure": True,
             "max-stream-events": 10_000,
+            "output": {"sanitization": {"enabled": False}},
             "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
             "phases": {"coverage": {"enabled": coverage}, "stateful": {"enabled": False}},
             # What fits together in its parts may still not make sense as a whole, which no schema can tell.

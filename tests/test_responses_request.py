@@ -70,6 +70,17 @@ def test_no_parameter_of_the_sdk_is_unknown() -> None:
     assert names == {*QUESTION, *OFFERED, *SAYS_WHAT_IS_THE_CASE, *NOT_OFFERED, "stream_options"}
 
 
+@pytest.mark.parametrize("name", sorted(SAYS_WHAT_IS_THE_CASE))
+@pytest.mark.parametrize(("zero", "kind"), [(0, "an integer"), (0.0, "a decimal"), ("", "a string")])
+def test_what_equals_false_is_not_false(name: str, zero: object, kind: str) -> None:
+    assert refusal(**{name: zero}) == {
+        "message": f"Invalid type for '{name}': expected a boolean, but got {kind} instead.",
+        "type": "invalid_request_error",
+        "param": name,
+        "code": "invalid_type",
+    }
+
+
 @pytest.mark.parametrize("name", sorted(OFFERED))
 def test_a_parameter_that_is_offered_is_read(name: str) -> None:
     assert getattr(parse_create({**QUESTION, name: OFFERED[name]}), name) is not None

@@ -4,7 +4,7 @@
 
 They go to a server on a socket, over an engine that replays a script, with a model of each kind. First come those to
 every border of the document, then random ones, until there are enough. What is checked is in `tests/fuzzing.py`. A
-failure is told with the request that shows it. Takes about five minutes.
+failure is told with the request that shows it. Takes about ten minutes.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, Tag
 
 from forethought.api.errors import invalid
-from forethought.api.wire import Array, JsonObject, NotOffered, WireModel, by, by_shape
+from forethought.api.wire import Array, JsonObject, NotOffered, OnlyFalse, WireModel, by, by_shape
 from forethought.model.conversation import CustomInput, FreeInput, LarkInput, RegexInput, ToolDefinition
 from forethought.reasoning.tool_choice import AllowedTools, ForcedTool, ToolChoice
 
@@ -102,8 +102,8 @@ class _ResponsesTool(WireModel):
     """What OpenAI's newer models can do with a tool of Responses; here, each is offered for what is the case anyway."""
 
     allowed_callers: Array[Literal["direct"]] | None = None
-    defer_loading: Literal[False] | None = None
-    async_: Annotated[Literal[False] | None, Field(alias="async")] = None
+    defer_loading: OnlyFalse | None = None
+    async_: Annotated[OnlyFalse | None, Field(alias="async")] = None
 
 
 class FunctionTool(FunctionDefinition, _ResponsesTool):

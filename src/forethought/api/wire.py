@@ -2,7 +2,7 @@
 
 A request becomes a frozen model or an `ApiError` that names the parameter. Nothing is converted ("1" is no integer)
 and nothing is ignored: an unknown key is refused, and so is a known one that this server does not offer, unless it is
-null (`NotOffered`) or says what happens anyway (`Literal[False]`).
+null (`NotOffered`) or says what happens anyway (`OnlyFalse`).
 
 Unions are told apart by functions, because the tags that pydantic puts into the place of an error must not look like
 keys of the request: they are written `<message>`, and `misfit` leaves them out.
@@ -10,15 +10,26 @@ keys of the request: they are written `<message>`, and `misfit` leaves them out.
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from forethought.api.misfit import misfit
 
 NotOffered: TypeAlias = None
 """The type of a parameter that OpenAI has and this server does not: only null fits."""
+
+
+def _boolean(value: object) -> object:
+    """Refuses 0, which equals false and so would pass for it."""
+    if not isinstance(value, bool):
+        raise PydanticCustomError("bool_type", "no boolean")
+    return value
+
+
+OnlyFalse: TypeAlias = Annotated[Literal[False], BeforeValidator(_boolean)]
+"""The type of a parameter that may only say what happens anyway."""
 
 
 class WireModel(BaseModel):

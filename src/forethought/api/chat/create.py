@@ -9,7 +9,7 @@ from forethought.api.contract import EffortParam
 from forethought.api.errors import ApiError, invalid, unsupported_parameter
 from forethought.api.formats import ChatResponseFormat
 from forethought.api.tools import ChatToolChoiceParam, ChatToolList
-from forethought.api.wire import Array, NotOffered, WireModel, by_shape, parse
+from forethought.api.wire import Array, NotOffered, OnlyFalse, WireModel, by_shape, parse
 
 MOST_CHOICES = 16
 MOST_STOPS = 4
@@ -31,7 +31,7 @@ class StreamOptions(WireModel):
     """How a stream is sent."""
 
     include_usage: bool | None = None
-    include_obfuscation: Literal[False] | None = None
+    include_obfuscation: OnlyFalse | None = None
 
 
 class CreateChatCompletion(WireModel):
@@ -66,7 +66,7 @@ class CreateChatCompletion(WireModel):
     user: str | None = None
     verbosity: Literal["medium"] | None = None
 
-    store: Literal[False] | None = None
+    store: OnlyFalse | None = None
 
     audio: NotOffered = None
     moderation: NotOffered = None

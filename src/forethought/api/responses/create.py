@@ -9,7 +9,7 @@ from forethought.api.errors import invalid
 from forethought.api.formats import TextFormatParam
 from forethought.api.responses.input_items import Input
 from forethought.api.tools import ToolChoiceParam, ToolList
-from forethought.api.wire import Array, NotOffered, WireModel, parse
+from forethought.api.wire import Array, NotOffered, OnlyFalse, WireModel, parse
 from forethought.reasoning.summary_settings import SummaryDetail
 
 ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
@@ -81,8 +81,8 @@ class CreateResponse(PromptRequest):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     user: str | None = None
 
-    background: Literal[False] | None = None
-    store: Literal[False] | None = None
+    background: OnlyFalse | None = None
+    store: OnlyFalse | None = None
 
     access_programs: NotOffered = None
     background_options: NotOffered = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, Tag
 
-from forethought.api.wire import Array, NotOffered, WireModel, by, by_shape
+from forethought.api.wire import Array, NotOffered, OnlyFalse, WireModel, by, by_shape
 
 Status = Literal["in_progress", "completed", "incomplete"] | None
 """How an item ended. It changes nothing here: what an item holds is all that the model is shown."""
@@ -106,7 +106,7 @@ class FunctionCall(_CallFields):
     type: Literal["function_call"]
     name: str
     arguments: str
-    async_: Annotated[Literal[False] | None, Field(alias="async")] = None
+    async_: Annotated[OnlyFalse | None, Field(alias="async")] = None
 
 
 class CustomToolCall(_CallFields):
@@ -115,7 +115,7 @@ class CustomToolCall(_CallFields):
     type: Literal["custom_tool_call"]
     name: str
     input: str
-    async_: Annotated[Literal[False] | None, Field(alias="async")] = None
+    async_: Annotated[OnlyFalse | None, Field(alias="async")] = None
 
 
 class FunctionCallOutput(_CallFields):
