@@ -52,7 +52,7 @@ Script = Sequence[Event | Exception | Pause | Silence]
 
 @dataclass
 class ScriptedTurn:
-    """Gives events one by one; an exception in the script is raised in its place."""
+    """Gives the events up to the next pause together; an exception in the script is raised in its place."""
 
     script: list[Event | Exception | Pause | Silence]
     closed: bool = False
@@ -71,6 +71,13 @@ class ScriptedTurn:
                 return entry
             await asyncio.sleep(0)
         raise StopAsyncIteration
+
+    def ready(self) -> list[Event]:
+        """What comes before anything breaks or is waited for."""
+        events: list[Event] = []
+        while self.script and not isinstance(self.script[0], Exception | Pause | Silence):
+            events.append(self.script.pop(0))
+        return events
 
     async def aclose(self) -> None:
         self.closed = True

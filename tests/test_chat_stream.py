@@ -205,7 +205,8 @@ def test_choices_share_a_prompt_and_add_up_what_they_say() -> None:
 
 def test_choices_are_told_as_they_come() -> None:
     scripts = [[*message(0, "a", "b"), COMPLETED], [*message(0, "c", "d"), COMPLETED]]
-    chunks = Scene.of(*scripts).chunks(n=2)
+    slowly = [[entry for event in script for entry in (event, Pause())] for script in scripts]
+    chunks = Scene.of(*slowly).chunks(n=2)
     told = [(choice["index"], choice["delta"].get("content")) for chunk in chunks for choice in chunk["choices"]]
     assert told[:2] == [(0, None), (1, None)]
     assert [text for index, text in told if index == 1][1:] == ["c", "d", None]

@@ -6,6 +6,7 @@ import pytest
 
 from forethought.engine.flights import Flight, Flights
 from forethought.engine.protocol import EngineEvent, Finished, Limits, Request, TokenEvent
+from forethought.engine.stream import RequestStream
 from forethought.engine.wire import pack_event
 from forethought.errors import EngineDown, RequestError
 
@@ -15,10 +16,7 @@ def request(id: str) -> Request:
 
 
 async def read(flight: Flight) -> list[EngineEvent]:
-    events: list[EngineEvent] = []
-    while (event := await flight.inbox.get()) is not None:
-        events.append(event)
-    return events
+    return [event async for event in RequestStream(flight.inbox, lambda: None)]
 
 
 def test_a_request_that_no_process_comes_for_is_refused_in_time() -> None:

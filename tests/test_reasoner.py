@@ -54,6 +54,9 @@ class ReplayStream:
         self._over = True
         return self._finished
 
+    def ready(self) -> list[EngineEvent]:
+        return []
+
     async def aclose(self) -> None:
         self._over = True
 

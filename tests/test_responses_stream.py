@@ -43,7 +43,7 @@ CANARY = "the canary sings"
 
 @dataclass
 class ScriptedTurn:
-    """Gives events one by one; an exception in the script is raised in its place, and None waits for ever."""
+    """Gives its events together; an exception in the script is raised in its place, and None waits for ever."""
 
     events: list[Event | Exception | None]
     closed: bool = False
@@ -63,6 +63,15 @@ class ScriptedTurn:
             raise event
         assert event is not None
         return event
+
+    def ready(self) -> list[Event]:
+        ready: list[Event] = []
+        for event in self.events[self.read :]:
+            if event is None or isinstance(event, Exception):
+                break
+            ready.append(event)
+        self.read += len(ready)
+        return ready
 
     async def aclose(self) -> None:
         self.closed = True
@@ -412,6 +421,9 @@ def test_a_wait_that_is_cancelled_loses_no_event() -> None:
         async def __anext__(self) -> Event:
             await self.gate.wait()
             return await anext(self.turn)
+
+        def ready(self) -> list[Event]:
+            return []
 
         async def aclose(self) -> None:
             await self.turn.aclose()

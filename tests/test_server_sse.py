@@ -9,9 +9,25 @@ import pytest
 
 from forethought.api.sse import ChatFraming, EventWriter, Framing, ResponsesFraming
 
-Events = AsyncIterator[dict[str, Any]]
+Event = dict[str, Any]
+Coming = AsyncIterator[Event]
 PING = b": ping\n\n"
 SECRET = "the user is probably twelve"
+
+
+class Stream:
+    """Events that come one by one, or `together` with the first."""
+
+    def __init__(self, events: Coming, together: Iterable[Event] = ()) -> None:
+        self._events = events
+        self._together = list(together)
+
+    def __aiter__(self) -> Coming:
+        return self._events
+
+    def ready(self) -> list[Event]:
+        together, self._together = self._together, []
+        return together
 
 
 class Client:
@@ -32,12 +48,14 @@ class Client:
         self.complete = not message.get("more_body", False)
 
 
-def written(events: Callable[[], Events], framing: Framing, ping_seconds: float = 60.0) -> list[bytes]:
+def written(
+    events: Callable[[], Coming], framing: Framing, ping_seconds: float = 60.0, together: Iterable[Event] = ()
+) -> list[bytes]:
     """What a client gets that reads at once."""
 
     async def main() -> list[bytes]:
         client = Client()
-        await EventWriter(client.send, framing, ping_seconds).write(events())
+        await EventWriter(client.send, framing, ping_seconds).write(Stream(events(), together))
         assert client.complete
         assert len(asyncio.all_tasks()) <= 2  # this one, and a ping that is being cancelled
         return client.writes
@@ -45,7 +63,7 @@ def written(events: Callable[[], Events], framing: Framing, ping_seconds: float 
     return asyncio.run(main())
 
 
-async def replayed(events: Iterable[dict[str, Any]]) -> Events:
+async def replayed(events: Iterable[dict[str, Any]]) -> Coming:
     for event in events:
         yield event
 
@@ -74,7 +92,7 @@ def test_each_chunk_of_a_completion_is_one_write_of_data_alone() -> None:
     assert [json.loads(write.removeprefix(b"data: ")) for write in events] == chunks
 
 
-async def breaking(events: Iterable[dict[str, Any]]) -> Events:
+async def breaking(events: Iterable[dict[str, Any]]) -> Coming:
     async for event in replayed(events):
         yield event
     raise RuntimeError(SECRET)
@@ -109,17 +127,35 @@ def test_an_event_that_cannot_be_written_breaks_the_stream_in_order() -> None:
     assert done == b"data: [DONE]\n\n"
 
 
+def test_events_that_are_there_together_are_one_write() -> None:
+    one_by_one = written(lambda: replayed(RESPONSE), ResponsesFraming())
+    assert written(lambda: replayed(RESPONSE[:1]), ResponsesFraming(), together=RESPONSE[1:]) == [
+        b"".join(one_by_one[:-1]),
+        one_by_one[-1],
+    ]
+
+
+def test_an_event_that_cannot_be_written_takes_none_of_those_before_it() -> None:
+    together = [RESPONSE[1], {"type": "response.output_text.delta", "sequence_number": 2, "delta": object()}]
+    first, _, *_ = written(lambda: replayed(RESPONSE), ResponsesFraming())
+    broken, done = written(lambda: replayed(RESPONSE[:1]), ResponsesFraming(), together=together)
+    kinds = [line.removeprefix(b"event: ") for line in broken.split(b"\n") if line.startswith(b"event: ")]
+    assert broken.startswith(first)
+    assert kinds == [b"response.created", b"response.output_text.delta", b"error"]
+    assert done == b"data: [DONE]\n\n"
+
+
 def test_a_silent_stream_gets_comments() -> None:
     async def main() -> None:
         client = Client()
 
-        async def silent() -> Events:
+        async def silent() -> Coming:
             yield RESPONSE[0]
             while client.writes.count(PING) < 3:
                 await asyncio.sleep(0)
             yield RESPONSE[2]
 
-        await EventWriter(client.send, ResponsesFraming(), ping_seconds=0.01).write(silent())
+        await EventWriter(client.send, ResponsesFraming(), ping_seconds=0.01).write(Stream(silent()))
         assert client.writes[1:4] == [PING] * 3
         assert client.writes[-1] == b"data: [DONE]\n\n"
 
@@ -127,7 +163,7 @@ def test_a_silent_stream_gets_comments() -> None:
 
 
 def test_a_busy_stream_gets_none() -> None:
-    async def busy() -> Events:
+    async def busy() -> Coming:
         end = asyncio.get_running_loop().time() + 0.3
         while asyncio.get_running_loop().time() < end:
             yield RESPONSE[1]
@@ -140,7 +176,7 @@ def test_a_client_that_does_not_read_holds_up_its_events_and_gets_no_pings() -> 
     async def main() -> None:
         client, made = Client(), 0
 
-        async def endless() -> Events:
+        async def endless() -> Coming:
             nonlocal made
             while True:
                 yield RESPONSE[1]
@@ -148,7 +184,7 @@ def test_a_client_that_does_not_read_holds_up_its_events_and_gets_no_pings() -> 
                 if made == 5:
                     client.reads.clear()
 
-        writing = asyncio.create_task(EventWriter(client.send, ResponsesFraming(), 0.01).write(endless()))
+        writing = asyncio.create_task(EventWriter(client.send, ResponsesFraming(), 0.01).write(Stream(endless())))
         end = asyncio.get_running_loop().time() + 0.1
         while asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0)

@@ -59,10 +59,11 @@ class ScriptedParser:
 
 
 class ScriptedStream:
-    """Gives events one by one; an exception in the script is raised in its place."""
+    """Gives events one by one, or `together`; an exception in the script is raised in its place."""
 
-    def __init__(self, events: Iterable[EngineEvent | Exception]) -> None:
+    def __init__(self, events: Iterable[EngineEvent | Exception], *, together: bool = False) -> None:
         self._events = list(events)
+        self._together = together
         self.closed = False
         self.cancelled = False
 
@@ -79,6 +80,12 @@ class ScriptedStream:
             raise event
         return event
 
+    def ready(self) -> list[EngineEvent]:
+        events: list[EngineEvent] = []
+        while self._together and self._events and not isinstance(self._events[0], Exception):
+            events.append(self._events.pop(0))
+        return events
+
     async def aclose(self) -> None:
         self.closed = True
 
@@ -86,8 +93,8 @@ class ScriptedStream:
 class ScriptedEngine:
     """Answers every request with the same events. Only what a turn calls."""
 
-    def __init__(self, events: Iterable[EngineEvent | Exception]) -> None:
-        self.stream = ScriptedStream(events)
+    def __init__(self, events: Iterable[EngineEvent | Exception], *, together: bool = False) -> None:
+        self.stream = ScriptedStream(events, together=together)
 
     def submit(self, request: Request) -> ScriptedStream:
         return self.stream
@@ -108,6 +115,7 @@ class Scene:
     end: list[EngineEvent | Exception]
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    together: bool = False
 
     def turn(self) -> tuple[Turn, ScriptedEngine]:
         assembly = Assembly(
@@ -118,7 +126,7 @@ class Scene:
             "max_output_tokens",
         )
         tokens = [TokenEvent(n, logprob=-float(n) if self.logprobs else None) for n in range(len(self.script))]
-        engine = ScriptedEngine([*tokens, *self.end])
+        engine = ScriptedEngine([*tokens, *self.end], together=self.together)
         request = Request("turn_1", prompt_ids=tuple(range(10)), limits=Limits(100))
         return Turn(engine, request, assembly), engine  # type: ignore[arg-type]
 
@@ -174,7 +182,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     grouped = [flat[a:b] for a, b in zip([0, *cuts], [*cuts, len(flat)], strict=True)]
     last = draw(st.integers(0, len(grouped) - 1))
     stop = draw(st.sampled_from([(), ("ab",), ("b\na", "aa")]))
-    return Scene(grouped[:last], grouped[last], draw(ends), stop)
+    return Scene(grouped[:last], grouped[last], draw(ends), stop, together=draw(st.booleans()))
 
 
 @given(scenes())

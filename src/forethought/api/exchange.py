@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -17,7 +17,7 @@ from forethought.api.presence import Presence
 from forethought.api.record import RequestRecord
 from forethought.api.replies import send_json
 from forethought.api.served import LOCAL_TENANT, ServedModel
-from forethought.api.sse import Event, EventWriter, Framing
+from forethought.api.sse import Events, EventWriter, Framing
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -48,10 +48,8 @@ class WireRequest(Protocol):
         ...
 
 
-class AnswerStream(Protocol):
+class AnswerStream(Events, Protocol):
     """An answer in the making: events for who streams, one document for who waits."""
-
-    def __aiter__(self) -> AsyncIterator[Event]: ...
 
     @property
     def usage(self) -> Mapping[str, Any]:
@@ -117,7 +115,7 @@ class Exchange(Generic[RequestT]):
         record.streamed = streamed
         try:
             if streamed:
-                await EventWriter(send, self._api.framing(), self._desk.options.ping_seconds).write(aiter(answer))
+                await EventWriter(send, self._api.framing(), self._desk.options.ping_seconds).write(answer)
             else:
                 await send_json(send, await answer.final())
         finally:

@@ -1,7 +1,8 @@
 """Server-sent events: a stream of event objects, written to ASGI as it comes.
 
-Each event is one write. A stream that is silent gets comments (`: ping`), so that nobody between server and client
-takes it for dead. A stream that breaks still ends in a terminal event, and every stream ends in `data: [DONE]`.
+Each event is written as soon as it is there; those that are there together are one write. A stream that is silent gets
+comments (`: ping`), so that nobody between server and client takes it for dead. A stream that breaks still ends in a
+terminal event, and every stream ends in `data: [DONE]`.
 
 Nothing is buffered here: while the client does not read, `send` does not return, and the events wait where they come
 from, bounded by the tokens that the request may have.
@@ -10,7 +11,7 @@ from, bounded by the tokens that the request may have.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic_core import to_json
@@ -38,6 +39,16 @@ BROKEN: dict[str, Any] = {
 }
 
 log = logs.get_logger(__name__)
+
+
+class Events(Protocol):
+    """What is written: events as they come."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    def ready(self) -> Sequence[Event]:
+        """Takes the events behind the one that was just read which need not be waited for."""
+        ...
 
 
 class Framing(Protocol):
@@ -95,7 +106,7 @@ class EventWriter:
         self._wrote = self._time()
         self._writing = False
 
-    async def write(self, events: AsyncIterator[Event]) -> None:
+    async def write(self, events: Events) -> None:
         """Writes all events, and whatever is missing at the end of a stream that breaks."""
         await self._send({"type": "http.response.start", "status": 200, "headers": list(HEAD)})
         pinging = asyncio.create_task(self._ping())
@@ -105,14 +116,20 @@ class EventWriter:
             pinging.cancel()
         await self._send({"type": "http.response.body", "body": DONE, "more_body": False})
 
-    async def _write_events(self, events: AsyncIterator[Event]) -> None:
+    async def _write_events(self, events: Events) -> None:
+        frame = self._framing.frame
+        framed: list[bytes] = []
         try:
             async for event in events:
-                await self._write(self._framing.frame(event))
+                framed.append(frame(event))
+                framed.extend(map(frame, events.ready()))
+                data = b"".join(framed)
+                framed.clear()
+                await self._write(data)
         except Exception as error:  # noqa: BLE001 (the boundary of a request: its failure becomes its last event)
             log.error("stream broke", error=error)
-            if failure := self._framing.failure():
-                await self._write(failure)
+            if data := b"".join([*framed, self._framing.failure()]):
+                await self._write(data)
 
     async def _write(self, data: bytes) -> None:
         self._writing = True

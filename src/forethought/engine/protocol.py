@@ -6,7 +6,7 @@ protocol; nothing above this room knows which one it talks to. Nothing here know
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -195,7 +195,12 @@ class EventStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[EngineEvent]: ...
 
-    async def __anext__(self) -> EngineEvent: ...
+    def __anext__(self) -> Awaitable[EngineEvent]: ...
+
+    def ready(self) -> list[EngineEvent]:
+        """Takes what has come besides the event that was just read, without waiting. So a reader that falls behind
+        catches up."""
+        ...
 
     async def aclose(self) -> None:
         """Cancels the request if it has not finished. Can be called twice."""

@@ -59,7 +59,17 @@ class ScriptedStream:
     They are made as they are read. A wait for the next one may be cancelled and taken up again: nothing is lost.
     """
 
-    __slots__ = ("__weakref__", "_cancelled", "_ended", "_metrics", "_over", "_playback", "_ticks", "_waiter")
+    __slots__ = (
+        "__weakref__",
+        "_cancelled",
+        "_ended",
+        "_metrics",
+        "_over",
+        "_playback",
+        "_reached",
+        "_ticks",
+        "_waiter",
+    )
 
     def __init__(self, playback: Playback, ticks: Ticks, metrics: EngineMetrics, ended: Callable[[str], None]) -> None:
         self._playback = playback
@@ -67,6 +77,7 @@ class ScriptedStream:
         self._metrics = metrics
         self._ended = ended
         self._waiter: asyncio.Future[None] | None = None
+        self._reached = -math.inf
         self._cancelled = False
         self._over = False
 
@@ -75,10 +86,25 @@ class ScriptedStream:
 
     async def __anext__(self) -> EngineEvent:
         if not (self._over or self._cancelled):
-            await self._until(self._playback.due())
+            due = self._playback.due()
+            await self._until(due)
+            self._reached = due
         # Time passed: it may have been cancelled or closed meanwhile.
         if self._over:
             raise StopAsyncIteration
+        return self._take()
+
+    def ready(self) -> list[EngineEvent]:
+        """What has become due meanwhile. (What is due at the same time as the event before it comes in the next turn
+        of the loop.)"""
+        events: list[EngineEvent] = []
+        now = asyncio.get_running_loop().time()
+        while not (self._over or self._cancelled) and self._reached < (due := self._playback.due()) <= now:
+            self._reached = due
+            events.append(self._take())
+        return events
+
+    def _take(self) -> EngineEvent:
         try:
             event = self._playback.cancelled() if self._cancelled else self._playback.take()
         except ForethoughtError:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
 
 from forethought.engine.protocol import EngineEvent, TokenEvent
 
@@ -47,14 +47,14 @@ class Inbox:
         self._events.clear()
         self._wake()
 
-    async def get(self) -> EngineEvent | None:
-        """The next event, None after the last one."""
+    async def get(self) -> EngineEvent:
+        """The next event. Raises `StopAsyncIteration` after the last one."""
         while not self._events:
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
             if not self.open:
-                return None
+                raise StopAsyncIteration
             if self._waiter is not None:
                 raise RuntimeError("A stream has one consumer; this one is being read by another task.")
             self._waiter = asyncio.get_running_loop().create_future()
@@ -63,6 +63,12 @@ class Inbox:
             finally:
                 self._waiter = None
         return self._events.popleft()
+
+    def take(self) -> list[EngineEvent]:
+        """All events that are there."""
+        events = list(self._events)
+        self._events.clear()
+        return events
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -86,11 +92,12 @@ class RequestStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> EngineEvent:
-        event = await self._inbox.get()
-        if event is None:
-            raise StopAsyncIteration
-        return event
+    def __anext__(self) -> Coroutine[Any, Any, EngineEvent]:
+        return self._inbox.get()
+
+    def ready(self) -> list[EngineEvent]:
+        """What has come meanwhile."""
+        return self._inbox.take()
 
     async def aclose(self) -> None:
         """Cancels the request if it has not finished. Can be called twice."""

@@ -6,8 +6,8 @@ white space that the file does not call special. `encode` cannot produce a reser
 renderer places markers by id. The way back goes through bytes, so that a stream of tokens never shows half a character.
 """
 
-import codecs
 import json
+from codecs import utf_8_decode
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,7 @@ class Tokenizer:
         added = self._backend.get_added_tokens_decoder()
         self._added = {id_: token.content for id_, token in added.items()}
         self._id_of = {token.content: id_ for id_, token in added.items() if token.special}
+        self._bytes_of: dict[int, bytes] = {}
         self.special_ids = frozenset(self._id_of.values())
         """Every reserved id: what `encode` never yields."""
         self._check_markers_unreachable(origin)
@@ -117,6 +118,16 @@ class Tokenizer:
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; empty for an id that the tokenizer does not know."""
+        known = self._bytes_of.get(token_id)
+        if known is None:
+            known = self._bytes_of[token_id] = self._spelled(token_id)
+        return known
+
+    def stream(self) -> "TokenStream":
+        """A fresh incremental decoder."""
+        return TokenStream(self, drop_first_space=not self._byte_level)
+
+    def _spelled(self, token_id: int) -> bytes:
         added = self._added.get(token_id)
         if added is not None:
             return added.encode()
@@ -128,10 +139,6 @@ class Tokenizer:
         if len(token) == _BYTE_TOKEN_LENGTH and token.startswith("<0x") and token.endswith(">"):
             return bytes([int(token[3:5], 16)])
         return token.replace(_METASPACE, " ").encode()
-
-    def stream(self) -> "TokenStream":
-        """A fresh incremental decoder."""
-        return TokenStream(self, drop_first_space=not self._byte_level)
 
     def _check_markers_unreachable(self, origin: str) -> None:
         for spelling in self._id_of:
@@ -150,7 +157,7 @@ class TokenStream:
 
     def __init__(self, tokenizer: Tokenizer, *, drop_first_space: bool) -> None:
         self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._unfinished = b""
         self._drop_space = drop_first_space
 
     def feed(self, token_id: int) -> str:
@@ -160,11 +167,16 @@ class TokenStream:
         if self._drop_space and piece:
             self._drop_space = False
             piece = piece.removeprefix(b" ")
-        return self._decoder.decode(piece)
+        piece = self._unfinished + piece
+        text, length = utf_8_decode(piece, "replace")
+        self._unfinished = piece[length:]
+        return text
 
     def finish(self) -> str:
         """The ids are over: an unfinished character comes out as U+FFFD."""
-        return self._decoder.decode(b"", final=True)
+        text, _ = utf_8_decode(self._unfinished, "replace", True)
+        self._unfinished = b""
+        return text
 
 
 def _encode_text_only(backend: Backend) -> None:

@@ -21,6 +21,8 @@ class StopCutter:
 
     def feed(self, text: str) -> str:
         """The text that is certain by now. Nothing more after a match."""
+        if not self._strings:
+            return text
         if self.matched:
             return ""
         text = self._held + text

@@ -6,8 +6,6 @@ be called) makes the turn fail: nobody could act on it, shown as text it would p
 seen at once and can be tried again. Where tools are on offer a grammar (`output_grammar`) keeps the model from it.
 """
 
-from collections.abc import Iterator
-
 from forethought.engine.protocol import Finished, TokenEvent
 from forethought.logs import Hidden, get_logger
 from forethought.model.renderer import protocol as pieces
@@ -54,32 +52,34 @@ class Assembly:
         """More tokens change nothing: a stop string was met, or the output cannot become an answer any more."""
         return self._stop.matched or self._error is not None
 
-    def feed(self, token: TokenEvent) -> Iterator[Event]:
+    def feed(self, token: TokenEvent) -> list[Event]:
         """The events that one more token brings."""
+        events: list[Event] = []
         if not self.settled:
             self._logprobs.sampled(token)
             for piece in self._parser.feed((token.token_id,)):
-                yield from self._piece(piece)
+                events += self._piece(piece)
+        return events
 
-    def finish(self, finished: Finished) -> Iterator[Event]:
+    def finish(self, finished: Finished) -> list[Event]:
         """The rest of the events; the last one is the `TurnDone`."""
+        events: list[Event] = []
         if not self.settled:
             for piece in self._parser.finish():
                 if not (finished.reason in CUT_OFF and isinstance(piece, pieces.Malformed)):
-                    yield from self._piece(piece)
-        yield from self._flush_text()
+                    events += self._piece(piece)
+        events += self._flush_text()
         status, reason = self._outcome(finished)
-        yield from self._items.close("completed" if status == "completed" else "incomplete")
+        events += self._items.close("completed" if status == "completed" else "incomplete")
         if status == "completed" and not self._items.answered:
             # An empty answer is one: whoever appends the items to the conversation finds the model's turn in it.
-            yield from self._items.begin("message")
-            yield from self._items.close("completed")
-        yield TurnDone(status, _usage(finished), reason, finished.thinking_closed, self._error)
+            events += self._items.begin("message")
+            events += self._items.close("completed")
+        return [*events, TurnDone(status, _usage(finished), reason, finished.thinking_closed, self._error)]
 
-    def fail(self, error: TurnError, usage: Usage) -> Iterator[Event]:
+    def fail(self, error: TurnError, usage: Usage) -> list[Event]:
         """Ends the turn when the engine, or a part of ours, broke."""
-        yield from self._items.close("incomplete")
-        yield TurnDone("failed", usage, error=self._error or error)
+        return [*self._items.close("incomplete"), TurnDone("failed", usage, error=self._error or error)]
 
     def _outcome(self, finished: Finished) -> tuple[TurnStatus, IncompleteReason | None]:
         if self._error is None and finished.reason == "error" and not self._stop.matched:
@@ -100,45 +100,45 @@ class Assembly:
                 unanswered = self._items.kind in ("thinking", "tool_call")
                 return ("incomplete", "no_answer") if unanswered else ("completed", None)
 
-    def _piece(self, piece: pieces.Piece) -> Iterator[Event]:
+    def _piece(self, piece: pieces.Piece) -> list[Event]:
         if self.settled:
-            return
+            return []
         if isinstance(piece, pieces.TextDelta):
             self._logprobs.read(piece.text)
-            yield from self._text(self._stop.feed(piece.text))
-            return
-        yield from self._flush_text()
+            return self._text(self._stop.feed(piece.text))
+        events = self._flush_text()
         match piece:
             case pieces.ThinkingDelta(text):
-                yield from self._items.write("thinking", text)
+                events += self._items.write("thinking", text)
             case pieces.ThinkingEnd():
-                yield from self._items.write("thinking", "")
-                yield from self._items.close("completed")
+                events += self._items.write("thinking", "")
+                events += self._items.close("completed")
             case pieces.ToolCallStart(_, name, custom) if name in self._tools:
-                yield from self._items.begin("tool_call", name, custom=custom)
+                events += self._items.begin("tool_call", name, custom=custom)
             case pieces.ToolCallStart(_, name):
-                yield from self._malformed("The model called a tool that it may not call.", name)
+                events += self._malformed("The model called a tool that it may not call.", name)
             case pieces.ToolCallDelta(_, arguments):
-                yield from self._items.write("tool_call", arguments)
+                events += self._items.write("tool_call", arguments)
             case pieces.ToolCallEnd():
-                yield from self._items.close("completed")
+                events += self._items.close("completed")
             case pieces.Malformed(text):
-                yield from self._malformed("The model wrote a tool call that is none.", text)
+                events += self._malformed("The model wrote a tool call that is none.", text)
+        return events
 
-    def _text(self, text: str) -> Iterator[Event]:
-        if text:
-            yield from self._items.write("message", text, self._logprobs.shown(text))
+    def _text(self, text: str) -> list[Event]:
+        return self._items.write("message", text, self._logprobs.shown(text)) if text else []
 
-    def _flush_text(self) -> Iterator[Event]:
+    def _flush_text(self) -> list[Event]:
         """The visible text is interrupted: what might have become a stop string did not."""
-        yield from self._text(self._stop.flush())
+        events = self._text(self._stop.flush())
         self._logprobs.forget()
+        return events
 
-    def _malformed(self, message: str, written: str) -> Iterator[Event]:
+    def _malformed(self, message: str, written: str) -> list[Event]:
         log.info("malformed tool call", problem=message, written=Hidden(written))
         status: ItemStatus = "incomplete" if self._items.kind == "tool_call" else "completed"
-        yield from self._items.close(status)
         self._error = TurnError("malformed_tool_call", message, "Ask again, or offer fewer and simpler tools.")
+        return self._items.close(status)
 
 
 def _usage(finished: Finished) -> Usage:

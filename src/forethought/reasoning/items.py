@@ -1,7 +1,6 @@
 """Writes the items of a turn one after another, so that their events keep the laws of `events` by construction."""
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -58,36 +57,38 @@ class ItemWriter:
         """What is being written now."""
         return self._draft.kind if self._draft else None
 
-    def begin(self, kind: ItemKind, name: str = "", *, custom: bool = False) -> Iterator[Event]:
+    def begin(self, kind: ItemKind, name: str = "", *, custom: bool = False) -> list[Event]:
         """Closes the open item, adds another. A tool call has a `name`, and gets an id of its own."""
-        yield from self.close("completed")
+        closed = self.close("completed")
         call_id = f"call_{uuid.uuid4().hex[:24]}" if kind == "tool_call" else ""
         self._draft = _Draft(self._count, kind, name, call_id, custom)
         self._count += 1
-        yield ItemAdded(self._draft.index, kind, call_id or None, name or None, custom)
+        return [*closed, ItemAdded(self._draft.index, kind, call_id or None, name or None, custom)]
 
-    def write(self, kind: ItemKind, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> Iterator[Event]:
+    def write(self, kind: ItemKind, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> list[Event]:
         """Adds to the open item, or to a new one when none of this kind is open."""
+        events: list[Event] = []
+        if self.kind != kind:
+            events = self.begin(kind)
         draft = self._draft
-        if draft is None or draft.kind != kind:
-            yield from self.begin(kind)
-            draft = self._draft
         if draft is None or not text:
-            return
+            return events
         draft.content.append(text)
         match kind:
-            case "thinking":
-                yield ThinkingDelta(draft.index, Hidden(text))
             case "message":
-                yield TextDelta(draft.index, text, logprobs)
+                events.append(TextDelta(draft.index, text, logprobs))
+            case "thinking":
+                events.append(ThinkingDelta(draft.index, Hidden(text)))
             case "tool_call":
-                yield ToolCallDelta(draft.index, text)
+                events.append(ToolCallDelta(draft.index, text))
             case _:
                 assert_never(kind)
+        return events
 
-    def close(self, status: ItemStatus) -> Iterator[Event]:
+    def close(self, status: ItemStatus) -> list[Event]:
         """Ends the open item, if there is one."""
         draft, self._draft = self._draft, None
-        if draft is not None:
-            self.answered |= draft.kind != "thinking" and status == "completed"
-            yield ItemDone(draft.index, draft.item(), status)
+        if draft is None:
+            return []
+        self.answered |= draft.kind != "thinking" and status == "completed"
+        return [ItemDone(draft.index, draft.item(), status)]

@@ -49,6 +49,17 @@ class SummarizedTurn(AsyncIterator[Event]):
             self._task.result()  # raises what the turn raised in place of its first event
         raise StopAsyncIteration
 
+    def ready(self) -> list[Event]:
+        """Takes the events behind the one that was just read which need not be waited for."""
+        events: list[Event] = []
+        while not (self._over or self._events.empty()):
+            event = self._events.get_nowait()
+            if event is None:
+                self._events.put_nowait(None)  # the end is for whoever waits
+                break
+            events.append(event)
+        return events
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -41,7 +41,11 @@ class Turn(AsyncIterator[Event]):
             if self._over:
                 raise StopAsyncIteration
             try:
-                self._take(await anext(self._stream, None))
+                self._take(await anext(self._stream))
+                for event in self._stream.ready():
+                    self._take(event)
+            except StopAsyncIteration:
+                self._fail(TurnError("engine_error", "The engine ended a stream without saying why.", "Ask again."))
             except ForethoughtError as error:
                 if self._tokens == 0:
                     self._over = True
@@ -52,6 +56,12 @@ class Turn(AsyncIterator[Event]):
                 self._engine.cancel(self.request_id)
                 self._fail(TurnError("internal_error", "A part of Forethought failed.", "Report what the log says."))
         return self._ready.popleft()
+
+    def ready(self) -> list[Event]:
+        """Takes the events behind the one that was just read which need not be waited for."""
+        events = list(self._ready)
+        self._ready.clear()
+        return events
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,14 +84,12 @@ class Turn(AsyncIterator[Event]):
         self._ready.clear()
         await self._stream.aclose()
 
-    def _take(self, event: EngineEvent | None) -> None:
+    def _take(self, event: EngineEvent) -> None:
         """Turns what the engine said into events that are ready to be read."""
         if isinstance(event, Finished):
             self._over = True
             self._ready.extend(self._assembly.finish(event))
             self._log_end()
-        elif event is None:
-            self._fail(TurnError("engine_error", "The engine ended a stream without saying why.", "Ask again."))
         else:
             self._tokens += 1
             self._ready.extend(self._assembly.feed(event))

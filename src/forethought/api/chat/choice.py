@@ -3,7 +3,6 @@
 Whoever does not stream gets the same choice at its end, put together from the same events. Thinking has no place in it.
 """
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from forethought.api.logprobs import wire_logprob
@@ -27,23 +26,23 @@ class ChoiceWriter:
         """The first delta."""
         return self._delta({"role": "assistant", "content": None, "refusal": None})
 
-    def write(self, event: Event) -> Iterator[WireChoice]:
+    def write(self, event: Event) -> list[WireChoice]:
         """The deltas that an event brings. A `TurnDone` must be that of a turn that came to its end."""
         match event:
             case TextDelta():
                 logprobs = [wire_logprob(entry) for entry in event.logprobs]
                 self._text.append(event.text)
                 self._logprobs += logprobs
-                yield self._delta({"content": event.text}, _logprobs(logprobs))
+                return [self._delta({"content": event.text}, _logprobs(logprobs))]
             case ItemAdded(kind="tool_call"):
                 self._calls.append(CallWriter(len(self._calls), event))
-                yield self._delta({"tool_calls": [self._calls[-1].begin()]})
+                return [self._delta({"tool_calls": [self._calls[-1].begin()]})]
             case ToolCallDelta():
-                yield self._delta({"tool_calls": [self._calls[-1].extend(event.arguments)]})
+                return [self._delta({"tool_calls": [self._calls[-1].extend(event.arguments)]})]
             case TurnDone():
-                yield from self._finish(event)
+                return self._finish(event)
             case _:
-                pass
+                return []
 
     def finished(self) -> WireChoice:
         """The whole choice."""
@@ -56,14 +55,13 @@ class ChoiceWriter:
             "finish_reason": self._finish_reason,
         }
 
-    def _finish(self, done: TurnDone) -> Iterator[WireChoice]:
-        if not self._text and not self._calls:
-            yield self._delta({"content": ""})
+    def _finish(self, done: TurnDone) -> list[WireChoice]:
+        answer = [] if self._text or self._calls else [self._delta({"content": ""})]
         if done.status == "incomplete":
             self._finish_reason = "length"
         else:
             self._finish_reason = "tool_calls" if self._calls else "stop"
-        yield self._delta({})
+        return [*answer, self._delta({})]
 
     def _delta(self, delta: dict[str, Any], logprobs: dict[str, Any] | None = None) -> WireChoice:
         return {"index": self._index, "delta": delta, "logprobs": logprobs, "finish_reason": self._finish_reason}

@@ -43,6 +43,12 @@ class ChatStream(AsyncIterator[WireObject]):
             await self._advance()
         return self._ready.popleft()
 
+    def ready(self) -> list[WireObject]:
+        """Takes the chunks behind the one that was just read which need not be waited for."""
+        chunks = list(self._ready)
+        self._ready.clear()
+        return chunks
+
     async def final(self) -> WireObject:
         """Runs to the end; the completion.
 
@@ -64,7 +70,9 @@ class ChatStream(AsyncIterator[WireObject]):
     async def _advance(self) -> None:
         """Makes more chunks ready."""
         try:
-            self._take(*await anext(self._turns))
+            place, events = await anext(self._turns)
+            for event in events:
+                self._take(place, event)
         except ApiError as error:
             await self._fail(error)
         except ForethoughtError as error:

@@ -1,7 +1,5 @@
 """The output of a response so far: takes the events of a turn, gives those that the client sees."""
 
-from collections.abc import Iterator
-
 from forethought.api.responses.output_items import (
     CallItem,
     MessageItem,
@@ -11,7 +9,7 @@ from forethought.api.responses.output_items import (
     WireEvent,
     WireItem,
 )
-from forethought.reasoning.events import Event, ItemAdded, ItemDone, ThinkingDelta, TurnDone
+from forethought.reasoning.events import Event, ItemAdded, ItemDone, TextDelta, ThinkingDelta, TurnDone
 
 
 class OutputWriter:
@@ -24,21 +22,23 @@ class OutputWriter:
         self.items: list[WireItem] = []
         """The finished items."""
 
-    def write(self, event: Event) -> Iterator[WireEvent]:
+    def write(self, event: Event) -> list[WireEvent]:
         """What the client sees of an event. Raises `RuntimeError` when the turn breaks its laws."""
         match event:
+            case TextDelta():
+                return self._current.extend(event)
             case ItemAdded():
                 self._open = self._begun(event)
-                yield from self._open.begin()
+                return self._open.begin()
             case ItemDone():
                 item, events = self._current.end(event)
                 self.items.append(item)
                 self._open = None
-                yield from events
+                return events
             case ThinkingDelta() | TurnDone():
-                pass
+                return []
             case _:
-                yield from self._current.extend(event)
+                return self._current.extend(event)
 
     @property
     def _current(self) -> OutputItem:

@@ -5,7 +5,7 @@ that they agree whatever is written.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from forethought.api.ids import new_id
@@ -39,16 +39,16 @@ class OutputItem(ABC):
         self.id = new_id(prefix)
         self.index = index
 
-    def begin(self) -> Iterator[WireEvent]:
+    def begin(self) -> list[WireEvent]:
         """The events that announce the item, still empty."""
-        yield {"type": "response.output_item.added", "output_index": self.index, "item": self.begun()}
+        return [{"type": "response.output_item.added", "output_index": self.index, "item": self.begun()}]
 
     @abstractmethod
     def begun(self) -> WireItem:
         """The item with nothing in it."""
 
     @abstractmethod
-    def extend(self, part: Part) -> Iterator[WireEvent]:
+    def extend(self, part: Part) -> list[WireEvent]:
         """The events that a part of it brings."""
 
     def end(self, done: ItemDone) -> tuple[WireItem, list[WireEvent]]:
@@ -77,22 +77,23 @@ class ReasoningItem(OutputItem):
     def begun(self) -> WireItem:
         return {"id": self.id, "type": "reasoning", "summary": [], "status": "in_progress"}
 
-    def extend(self, part: Part) -> Iterator[WireEvent]:
+    def extend(self, part: Part) -> list[WireEvent]:
         match part:
             case SummaryPartAdded():
-                yield self.event(
-                    "reasoning_summary_part.added", summary_index=part.part, part={"type": "summary_text", "text": ""}
-                )
+                empty = {"type": "summary_text", "text": ""}
+                return [self.event("reasoning_summary_part.added", summary_index=part.part, part=empty)]
             case SummaryDelta():
-                yield self.event("reasoning_summary_text.delta", summary_index=part.part, delta=part.text)
+                return [self.event("reasoning_summary_text.delta", summary_index=part.part, delta=part.text)]
             case SummaryPartDone():
                 written = {"type": "summary_text", "text": part.text}
                 self._summary.append(written)
                 cut_off = {"status": "incomplete"} if part.status == "incomplete" else {}
-                yield self.event("reasoning_summary_text.done", summary_index=part.part, text=part.text)
-                yield self.event("reasoning_summary_part.done", summary_index=part.part, part=written, **cut_off)
+                return [
+                    self.event("reasoning_summary_text.done", summary_index=part.part, text=part.text),
+                    self.event("reasoning_summary_part.done", summary_index=part.part, part=written, **cut_off),
+                ]
             case _:
-                pass
+                return []
 
     def finish(self, done: ItemDone) -> tuple[WireItem, list[WireEvent]]:
         item: WireItem = {"id": self.id, "type": "reasoning", "summary": self._summary}
@@ -109,19 +110,19 @@ class MessageItem(OutputItem):
         self._text: list[str] = []
         self._logprobs: list[WireItem] = []
 
-    def begin(self) -> Iterator[WireEvent]:
-        yield from super().begin()
-        yield self.event("content_part.added", content_index=0, part=_output_text("", []))
+    def begin(self) -> list[WireEvent]:
+        return [*super().begin(), self.event("content_part.added", content_index=0, part=_output_text("", []))]
 
     def begun(self) -> WireItem:
         return self._item("in_progress", [])
 
-    def extend(self, part: Part) -> Iterator[WireEvent]:
-        if isinstance(part, TextDelta):
-            logprobs = [wire_logprob(entry) for entry in part.logprobs]
-            self._text.append(part.text)
-            self._logprobs += logprobs
-            yield self.event("output_text.delta", content_index=0, delta=part.text, logprobs=logprobs)
+    def extend(self, part: Part) -> list[WireEvent]:
+        if not isinstance(part, TextDelta):
+            return []
+        logprobs = [wire_logprob(entry) for entry in part.logprobs]
+        self._text.append(part.text)
+        self._logprobs += logprobs
+        return [self.event("output_text.delta", content_index=0, delta=part.text, logprobs=logprobs)]
 
     def finish(self, done: ItemDone) -> tuple[WireItem, list[WireEvent]]:
         text = "".join(self._text)
@@ -149,10 +150,11 @@ class CallItem(OutputItem):
     def begun(self) -> WireItem:
         return self._item("in_progress", "")
 
-    def extend(self, part: Part) -> Iterator[WireEvent]:
-        if isinstance(part, ToolCallDelta):
-            self._written.append(part.arguments)
-            yield self.event(f"{self._kind}_{self._field}.delta", delta=part.arguments)
+    def extend(self, part: Part) -> list[WireEvent]:
+        if not isinstance(part, ToolCallDelta):
+            return []
+        self._written.append(part.arguments)
+        return [self.event(f"{self._kind}_{self._field}.delta", delta=part.arguments)]
 
     def finish(self, done: ItemDone) -> tuple[WireItem, list[WireEvent]]:
         written = "".join(self._written)

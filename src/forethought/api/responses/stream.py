@@ -34,6 +34,10 @@ class TurnEvents(Protocol):
 
     async def __anext__(self) -> Event: ...
 
+    def ready(self) -> list[Event]:
+        """Takes the events behind the one that was just read which need not be waited for."""
+        ...
+
     async def aclose(self) -> None:
         """Ends the turn and frees what it holds. Can be called twice."""
         ...
@@ -77,6 +81,12 @@ class ResponseStream(AsyncIterator[WireEvent]):
             await self._advance()
         return self._ready.popleft()
 
+    def ready(self) -> list[WireEvent]:
+        """Takes the events behind the one that was just read which need not be waited for."""
+        events = list(self._ready)
+        self._ready.clear()
+        return events
+
     async def final(self) -> WireDocument:
         """Runs to the end; the response as the terminal event has it.
 
@@ -103,11 +113,9 @@ class ResponseStream(AsyncIterator[WireEvent]):
     async def _advance(self) -> None:
         """Makes more events ready."""
         try:
-            event = await self._next()
-            for wire in self._output.write(event):
-                self._put(wire)
-            if isinstance(event, TurnDone):
-                self._finish(event)
+            self._take(await anext(self._events) if self._first is None else await self._begun(self._first))
+            for event in self._events.ready():
+                self._take(event)
         except ForethoughtError as error:
             self._fail(str(error), None, api_error(error))
         except Exception as error:  # noqa: BLE001 (the boundary of a request: its failure becomes its last event)
@@ -118,13 +126,16 @@ class ResponseStream(AsyncIterator[WireEvent]):
             self._end({"type": "error", **flat, "error": failure.error}, failure)
             await self._events.aclose()
 
-    async def _next(self) -> Event:
-        """The turn's next event; the first one is perhaps being waited for already."""
-        if self._first is None:
-            event = await self._event()
-        else:
-            event = await asyncio.shield(self._first)
-            self._first = None
+    def _take(self, event: Event) -> None:
+        for wire in self._output.write(event):
+            self._put(wire)
+        if isinstance(event, TurnDone):
+            self._finish(event)
+
+    async def _begun(self, first: asyncio.Task[Event | None]) -> Event:
+        """The turn's first event, which is being waited for already."""
+        event = await asyncio.shield(first)
+        self._first = None
         if event is None:
             raise RuntimeError("the turn ended without saying so")
         return event
