@@ -12,7 +12,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import psutil
 from tokenizers import Tokenizer
 
 from comparison.engines import CONFIGURATIONS, OURS, Configuration
+from comparison.machine import machine, others_seconds
 from comparison.process import PROGRAMS, Program, ProgramFailed
 from comparison.report import disturbed, publish, table
 from comparison.workload import GREEDY_PROMPT, ROWS, Row, jobs
@@ -201,12 +201,6 @@ def export(configuration: Configuration, options: argparse.Namespace, log: Path)
         raise ProgramFailed(f"the export failed with status {status}, see {log.name}")
 
 
-def others_seconds() -> float:
-    """CPU seconds that everything but our programs has used since the machine started."""
-    times, ours = psutil.cpu_times(), os.times()
-    return times.user + times.nice + times.system - ours.children_user - ours.children_system
-
-
 def fingerprint(configuration: Configuration, rows: tuple[Row, ...], options: argparse.Namespace) -> str:
     """Changes when a kept result would no longer answer the question."""
     program = (PROGRAMS / configuration.program).read_text() + (PROGRAMS / "protocol.py").read_text()
@@ -220,20 +214,6 @@ def known(file: Path, mark: str) -> bool:
         return False
     result = json.loads(file.read_text())
     return result["fingerprint"] == mark and result["error"] is None
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were made on."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    flags = set(Path("/proc/cpuinfo").read_text().split())
-    return {
-        "cpu": names[0].split(":", 1)[1].strip() if names else platform.processor(),
-        "instructions": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags],
-        "cores": psutil.cpu_count(logical=False),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

@@ -4,43 +4,37 @@ import contextlib
 import json
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from comparison.process import Program, ProgramFailed
-from load.workload import MODEL, WARMING, Api, Load
+from load.workload import MODEL, WARMING, Api, Load, Word, prompts
 
-OURS, THEIRS = "forethought", "vllm"
-COMPUTED = "vllm-computed"
 SERVER_CORE, OTHER_CORE = 0, 1
 """The server has a core for itself. The client has the other, and vLLM's engine process."""
 
 START_LIMIT, LOAD_LIMIT = 300.0, 240.0
+LONGEST_RUN = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server program of `peers/`. `scripted` says that its engine replays the script; `more` is what its requests say
-    besides."""
+    """A server program of `peers/`."""
 
-    key: str
-    title: str
+    name: str
     program: str
-    scripted: bool = True
-    more: dict[str, Any] = field(default_factory=dict[str, Any])
+    real: bool = False
+    """Whether its engine computes, on all cores; else it replays the script."""
 
 
-SERVERS = (
-    Server(OURS, "Forethought", "forethought_server.py"),
-    Server(THEIRS, "vLLM", "vllm_server.py"),
-    # What vLLM does with a model that it computes: the script must not have made it slower.
-    Server(COMPUTED, "vLLM, tiny model computed", "vllm_server.py", False, {"ignore_eos": True, "temperature": 0}),
-)
+OURS = Server("Forethought", "forethought_server.py")
+THEIRS = Server("vLLM", "vllm_server.py")
+OURS_REAL = Server("Forethought, real engine", "forethought_server.py", real=True)
 
 
 @dataclass
@@ -51,60 +45,57 @@ class Listening:
     port: int
     process: psutil.Process
     pace: Path
-    work: Path
-    words: list[tuple[int, str]]
-
-    def warm(self, api: Api) -> None:
-        """Has everything loaded that the first request loads."""
-        self.run(api, WARMING)
+    log: Path
+    words: Sequence[Word]
 
     def run(self, api: Api, load: Load) -> dict[str, Any]:
-        """Runs a load. Raises `ProgramFailed`."""
+        """Runs a load: what `load_client.py` says of it, and the CPU time of the server. Raises `ProgramFailed`."""
         self.pace.write_text(str(load.step))
-        prompts = (f"Please tell me the story number {number}." for number in range(load.streams))
         job = {
             "threads": 1,
             "port": self.port,
             "path": api.path,
-            "bodies": [api.body(prompt, load.tokens, **self.server.more) for prompt in prompts],
+            "bodies": [api.body(prompt, load.tokens, greedy=self.server.real) for prompt in prompts(load.streams)],
             "tokens": load.tokens,
-            "words": self.words if self.server.scripted else [],
-            "stamped": self.server.scripted and load.step > 0,
-            "core": OTHER_CORE,
+            "words": [] if self.server.real else self.words,
+            "stamped": not self.server.real and load.step > 0,
+            "core": None if self.server.real else OTHER_CORE,
             "limit": LOAD_LIMIT,
         }
         before = seconds(self.process)
-        with Program(sys.executable, "load_client.py", job, self.work / "client.log", LOAD_LIMIT + 60) as client:
+        with Program(sys.executable, "load_client.py", job, self.log, LOAD_LIMIT + 60) as client:
             (figures,) = client.events()
-        tokens = load.streams * load.tokens
-        used = (seconds(self.process) - before) / tokens
-        return {key: figures[key] for key in figures if key not in ("event", "time")} | {"cpu_seconds_per_token": used}
+        return figures | {"server_seconds": seconds(self.process) - before}
 
 
 @contextmanager
 def listening(server: Server, python: str, job: dict[str, Any], work: Path) -> Generator[Listening]:
-    """Starts a server, waits until it answers, ends it. Raises `ProgramFailed`."""
-    pace, script, port = work / "pace", work / f"{server.key}.script.json", free_port()
-    pace.write_text("0.05")
+    """Starts a server, waits until it answers and has loaded what its first requests load, ends it.
+
+    Raises `ProgramFailed`.
+    """
+    key = Path(server.program).stem
+    pace, script, log, port = work / "pace", work / f"{key}.json", work / f"{key}.log", free_port()
+    pace.write_text(str(WARMING.step))
     job = job | {
-        "threads": 1,
+        "threads": psutil.cpu_count(logical=False) if server.real else 1,
         "port": port,
         "model": MODEL,
         "pace": str(pace),
         "script": str(script),
-        "scripted": server.scripted,
-        "server_core": SERVER_CORE,
+        "real": server.real,
+        "server_core": None if server.real else SERVER_CORE,
         "engine_core": OTHER_CORE,
     }
     script.write_text(json.dumps(job))
-    log = work / f"{server.key}.log"
-    log.unlink(missing_ok=True)
-    with Program(python, server.program, job, log, 24 * 3600) as program:
+    with Program(python, server.program, job, log, LONGEST_RUN) as program:
         program.limit = START_LIMIT
-        for event in program.events():
-            if event["event"] == "ready":
-                break
-        yield Listening(server, port, psutil.Process(program.process.pid), pace, work, job["words"])
+        if next(program.events())["event"] != "ready":
+            raise ProgramFailed("the server did not say that it is ready")
+        running = Listening(server, port, psutil.Process(program.process.pid), pace, log, job["words"])
+        for api in Api:
+            running.run(api, WARMING)
+        yield running
 
 
 def free_port() -> int:

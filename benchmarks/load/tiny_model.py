@@ -22,10 +22,10 @@ SHAPE = {
 }
 
 
-def make(model_dir: Path, target: Path) -> None:
+def make(model_dir: Path, target: Path) -> Path:
     """Writes it to `target`, with the tokenizer and the prompt format of a Llama in the layout of Hugging Face."""
     if (target / "model.safetensors").exists():
-        return
+        return target
     target.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         shutil.copy(model_dir / name, target / name)
@@ -46,3 +46,4 @@ def make(model_dir: Path, target: Path) -> None:
     draw = np.random.default_rng(0)
     tensors = {name: draw.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+    return target

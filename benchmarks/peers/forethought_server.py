@@ -1,13 +1,15 @@
-"""Our server over a scripted engine, all in one process."""
+"""Our server: over a scripted engine, all in one process; or over the real one, as `forethought serve` runs it."""
 
 import asyncio
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
-from serving import Pace, begin, keep_to, next_step
+from serving import Emit, Pace, begin, keep_to, next_step
 from stamps import Stamps
 
+from forethought.api import hosting
 from forethought.api.app import create_app
 from forethought.api.content_keys import ContentKeys
 from forethought.api.options import ServerOptions
@@ -18,6 +20,7 @@ from forethought.engine.script import Pause, Say, Step
 from forethought.engine.scripted import ScriptedEngine
 from forethought.model.checkpoint import Checkpoint
 from forethought.reasoning.reasoner import Reasoner
+from forethought.settings import ServeSettings, load_settings
 
 
 class Stamped:
@@ -36,9 +39,8 @@ class Stamped:
         return Pause(first - now), Say(tokens[:1]), Say(tokens[1:], every=step)
 
 
-def main() -> None:
-    """Serves until it is killed."""
-    job, emit = begin()
+def scripted(job: dict[str, Any], emit: Emit) -> Server:
+    """The server over the scripted engine, on its own core."""
     keep_to(job["server_core"])
     script = Stamped(Stamps(job["words"]), Pace(job["pace"]))
     served = ServedModel(
@@ -50,7 +52,22 @@ def main() -> None:
         thinks=False,
     )
     app = create_app([served], ServerOptions(max_requests=job["streams"] + 1))
-    server = Server(app, Listening(port=job["port"]), lambda url: emit("ready", url=url))
+    return Server(app, Listening(port=job["port"]), lambda url: emit("ready", url=url))
+
+
+def real(job: dict[str, Any], emit: Emit) -> Server:
+    """What `forethought serve --lenient` runs."""
+    serve = ServeSettings(name=job["model"], port=job["port"], lenient=True)
+    settings = load_settings().model_copy(update={"model": job["model_dir"], "serve": serve})
+    app = create_app([hosting.open_model(settings)], hosting.server_options(settings, None))
+    app.state.engines.on_loaded(lambda _: emit("ready"))
+    return Server(app, hosting.listening(settings), lambda url: None)
+
+
+def main() -> None:
+    """Serves until it is killed."""
+    job, emit = begin()
+    server = (real if job["real"] else scripted)(job, emit)
     run(server.run_until_ended())
 
 

