@@ -1,7 +1,12 @@
 """Fixtures that many tests share."""
 
+import asyncio
+import io
+import logging
 import tempfile
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +15,11 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from command_line import CommandLine
+from forethought import logs
+from forethought.engine.native import NativeEngine
 from forethought.engine.spec import EngineSpec
 from forethought.model import base, registry
+from forethought.model.checkpoint import Checkpoint
 from forethought.model.config import DecoderConfig
 from forethought.model.decoder import Decoder
 from forethought.model.generation import GenerationDefaults
@@ -21,6 +29,7 @@ from forethought.model.renderer.forethought import Markers
 from forethought.model.rope_config import RopeConfig
 from forethought.model.tokenizer import Tokenizer
 from forethought.model.weights import write_tensors
+from forethought.reasoning.reasoner import Reasoner
 from forethought.settings import EngineSettings, Settings, load_settings
 from process_scenario import SpecMaker
 
@@ -79,6 +88,43 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tiny")
     write_tiny_checkpoint(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
+    """The tiny checkpoint, opened."""
+    return Checkpoint.open(tiny_checkpoint)
+
+
+@pytest.fixture
+def run(checkpoint: Checkpoint, tmp_path: Path) -> Callable[[Callable[[Reasoner], Awaitable[Any]]], Any]:
+    """Runs an async function of a reasoner whose engine, a real one, is started."""
+    engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=8192)
+
+    def go(body: Callable[[Reasoner], Awaitable[Any]]) -> Any:
+        async def main() -> Any:
+            native = NativeEngine(checkpoint, Settings(cache_dir=tmp_path, engine=engine))
+            await native.start()
+            try:
+                return await body(Reasoner(checkpoint, native))
+            finally:
+                await native.close()
+
+        return asyncio.run(main())
+
+    return go
+
+
+@pytest.fixture
+def log_lines() -> Iterator[io.StringIO]:
+    """All that is logged, debug included."""
+    root = logging.getLogger(logs.ROOT)
+    before = (list(root.handlers), root.level, root.propagate)
+    lines = io.StringIO()
+    logs.configure("debug", stream=lines)
+    yield lines
+    root.handlers[:], root.propagate = before[0], before[2]
+    root.setLevel(before[1])
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def flat(tool: dict[str, Any]) -> dict[str, Any]:
             },
             DEFINITIONS[0],
         ),
-        ({"type": "function", "function": {"name": "nod", "parameters": None, "strict": None}}, ToolDefinition("nod")),
+        ({"type": "function", "function": {"name": "nod", "parameters": None, "strict": False}}, ToolDefinition("nod")),
         ({"type": "custom", "custom": {"name": "write"}}, DEFINITIONS[1]),
         ({"type": "custom", "custom": {"name": "write", "format": {"type": "text"}}}, DEFINITIONS[1]),
         (
@@ -189,3 +189,32 @@ def test_a_chat_format_without_a_schema_is_any_object() -> None:
     parsed = TypeAdapter(ChatResponseFormat).validate_python(wire)
     assert output_format(parsed) == JsonSchema({"type": "object"})
     assert told(parsed) == "Response format sum: A sum."
+
+
+@pytest.mark.parametrize(
+    ("parameters", "strict", "binds"),
+    [
+        (SCHEMA, None, True),
+        (SCHEMA, True, True),
+        (SCHEMA, False, False),
+        (None, None, True),
+        ({"type": "object", "not": {}}, None, False),
+        ({"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}, None, False),
+    ],
+)
+def test_a_function_of_responses_is_strict_unless_it_says_otherwise_or_cannot_be(
+    parameters: Any, strict: bool | None, binds: bool
+) -> None:
+    tool = {"type": "function", "name": "add", "parameters": parameters, "strict": strict}
+    for given in (tool, {name: value for name, value in tool.items() if value is not None}):
+        tools = parse(Request, {"tools": [given]}).tools
+        assert tools is not None
+        assert [definition.strict for definition in tool_definitions(tools)] == [binds]
+
+
+@pytest.mark.parametrize(("strict", "binds"), [(None, False), (True, True), (False, False)])
+def test_a_function_of_chat_is_strict_only_if_it_says_so(strict: bool | None, binds: bool) -> None:
+    function = {"name": "add", "parameters": SCHEMA, "strict": strict}
+    tools = parse(ChatRequest, {"tools": [{"type": "function", "function": function}]}).tools
+    assert tools is not None
+    assert [definition.strict for definition in tool_definitions(tools)] == [binds]

@@ -14,11 +14,12 @@ from openai.types.chat import (
     ParsedChatCompletionMessage,
 )
 
-from chat_scene import COMPLETED, QUESTION, Scene, call, message
+from chat_scene import QUESTION, Scene
 from forethought.api.chat.conversation import conversation_of
 from forethought.api.chat.create import parse_create
 from forethought.api.errors import ApiError
 from forethought.model.conversation import Conversation, FreeInput, Item, Message, Text, ToolCall, ToolResult
+from scripted_turns import COMPLETED, call, message
 
 USER = {"role": "user", "content": "Hello"}
 CALLED = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from chat_oracle import check_chunks
-from chat_scene import COMPLETED, ENDS_BADLY, Pause, Scene, Script, Silence, message
+from chat_scene import Scene
 from forethought.api.errors import ApiError
 from forethought.errors import EngineDown, ForethoughtError, GrammarError, QueueFull
+from scripted_turns import COMPLETED, ENDS_BADLY, Pause, Script, Silence, message
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ from forethought.errors import EngineDown, ForethoughtError, GrammarError, Queue
         (ENDS_BADLY[2], 503, "cancelled"),
         (ENDS_BADLY[3], 500, "engine_error"),
         (ENDS_BADLY[4], 500, "internal_error"),
+        (ENDS_BADLY[5], 500, "no_answer"),
         (EngineDown("The engine is down."), 503, "engine_down"),
     ],
 )
@@ -68,7 +70,7 @@ def test_a_refusal_of_the_engine_comes_before_the_stream(
 
 
 def test_a_stream_begins_while_the_engine_is_still_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forethought.api.chat.turns.REFUSAL_SECONDS", 0.01)
+    monkeypatch.setattr("forethought.api.turns.REFUSAL_SECONDS", 0.01)
     scene = Scene.of([Silence()])
 
     async def read() -> dict[str, Any]:
@@ -84,7 +86,7 @@ def test_a_stream_begins_while_the_engine_is_still_silent(monkeypatch: pytest.Mo
 
 
 def test_whoever_gives_up_while_a_completion_begins_closes_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forethought.api.chat.turns.REFUSAL_SECONDS", 60)
+    monkeypatch.setattr("forethought.api.turns.REFUSAL_SECONDS", 60)
     scene = Scene.of([Silence()])
 
     async def give_up() -> None:

@@ -165,10 +165,9 @@ def test_stream_options_need_a_stream() -> None:
     assert error["message"] == "The 'stream_options' parameter is only allowed when 'stream' is enabled."
 
 
-def test_obfuscation_is_refused_unless_it_is_off() -> None:
-    options = {"include_obfuscation": True}
-    assert refusal(stream=True, stream_options=options)["param"] == "stream_options.include_obfuscation"
-    parse_create({**QUESTION, "stream": True, "stream_options": {"include_obfuscation": False}})
+def test_a_cache_that_lasts_a_day_is_refused_by_name() -> None:
+    error = refusal(prompt_cache_retention="24h")
+    assert (error["param"], error["code"]) == ("prompt_cache_retention", "invalid_value")
 
 
 @pytest.mark.parametrize("n", [0, 17])

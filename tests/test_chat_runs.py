@@ -3,17 +3,12 @@ equals what who waits gets, and shows nothing that was thought."""
 
 import asyncio
 import io
-import logging
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chat_oracle import check_chunks, check_completion, without_ids
-from forethought import logs
 from forethought.api.chat import ChatStream, parse_create, start
 from forethought.api.errors import ApiError
 from forethought.engine.script import End, Fail, Say, Step
@@ -52,23 +47,6 @@ asked = st.fixed_dictionaries(
     },
     optional={"parallel_tool_calls": st.just(False), "logprobs": st.just(True), "stop": st.just(["a", "b"])},
 )
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
-    return Checkpoint.open(tiny_checkpoint)
-
-
-@pytest.fixture
-def log_lines() -> Iterator[io.StringIO]:
-    """All that is logged, debug included."""
-    root = logging.getLogger(logs.ROOT)
-    before = (list(root.handlers), root.level, root.propagate)
-    lines = io.StringIO()
-    logs.configure("debug", stream=lines)
-    yield lines
-    root.handlers[:], root.propagate = before[0], before[2]
-    root.setLevel(before[1])
 
 
 @st.composite

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_oracle import check_chunks, check_completion
-from chat_scene import CANARY, COMPLETED, ENDS_BADLY, USAGE, Pause, Scene, Script, Silence, call, message, thinking
+from chat_scene import Scene
 from forethought.api.errors import ApiError
 from forethought.reasoning.events import (
     ItemStatus,
@@ -22,13 +22,13 @@ from forethought.reasoning.events import (
     TurnDone,
     Usage,
 )
+from scripted_turns import CANARY, COMPLETED, ENDS_BADLY, USAGE, Pause, Script, Silence, call, message, thinking
 
 INCOMPLETE = TurnDone("incomplete", USAGE, "max_output_tokens")
 ENDS_WELL = [
     COMPLETED,
     INCOMPLETE,
     TurnDone("incomplete", USAGE, "context"),
-    TurnDone("incomplete", USAGE, "no_answer"),
 ]
 texts = st.lists(st.text(min_size=1, max_size=8), max_size=3)
 LOGPROBS = (TokenLogprob("€".encode()[:1], -0.5, ((b"a", -0.5), (b"b", -1.5))),)
@@ -166,8 +166,8 @@ def test_a_first_delta_of_a_call_says_which_later_ones_say_more() -> None:
     ]
 
 
-@pytest.mark.parametrize("reason", ["max_output_tokens", "context", "no_answer"])
-def test_a_turn_without_an_answer_is_an_empty_one_cut_off(reason: Any) -> None:
+@pytest.mark.parametrize("reason", ["max_output_tokens", "context"])
+def test_a_turn_that_a_limit_ends_before_its_answer_is_an_empty_one_cut_off(reason: Any) -> None:
     script = [*thinking(0, CANARY, status="incomplete"), TurnDone("incomplete", USAGE, reason)]
     choice = Scene.of(script).final()["choices"][0]
     assert (choice["finish_reason"], choice["message"]["content"]) == ("length", "")
@@ -185,6 +185,16 @@ def test_what_is_said_around_a_call_is_one_text() -> None:
     message_ = Scene.of(script).final()["choices"][0]["message"]
     assert message_["content"] == "Let me look."
     assert len(message_["tool_calls"]) == 1
+
+
+def test_obfuscation_pads_deltas_and_nothing_else() -> None:
+    script = [*message(0, "a", "b" * 33), *call(1, '{"a":1}'), *call(2, "any text", custom=True), COMPLETED]
+    options = {"include_obfuscation": True, "include_usage": True}
+    chunks = Scene.of(script).chunks(stream_options=options)
+    padded = [len(chunk["obfuscation"]) for chunk in chunks if "obfuscation" in chunk]
+    assert padded == [31, 31, 25, 24]
+    assert all("obfuscation" not in chunk for chunk in (chunks[0], *chunks[-2:]))
+    assert not any("obfuscation" in chunk for chunk in Scene.of(script).chunks())
 
 
 def test_usage_comes_last_when_it_is_asked_for() -> None:

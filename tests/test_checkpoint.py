@@ -1,5 +1,6 @@
 """Checkpoints: opened from any Hugging Face directory, saved as one, and refused when they do not fit together."""
 
+import datetime
 import json
 import shutil
 from dataclasses import replace
@@ -13,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forethought.errors import CheckpointError, DigestMismatch
 from forethought.model import base, lora, registry
-from forethought.model.checkpoint import Capabilities, Checkpoint
+from forethought.model.checkpoint import UNDATED, Capabilities, Checkpoint
 from forethought.model.generation import GenerationDefaults
 from forethought.model.layout import (
     ADAPTER_CONFIG,
@@ -36,6 +37,9 @@ CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_e
 def directory(tiny_checkpoint: Path, tmp_path: Path) -> Path:
     """A copy of the tiny checkpoint, to change."""
     return Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
+
+
+DAY = datetime.date(2026, 11, 23)
 
 
 @pytest.fixture
@@ -116,10 +120,10 @@ def test_merged_and_decoder_apply_the_adapter_as_peft_does(tiny: Checkpoint, tmp
     model = AutoModelForCausalLM.from_pretrained(tiny.directory)
     with torch.no_grad():
         expected = PeftModel.from_pretrained(model, tmp_path / "adapter")(ids).logits
-    torch.testing.assert_close(logits(adapted, ids), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits(adapted, ids), expected, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(logits(tiny, ids), expected, atol=1e-2)
     merged = adapted.save(tmp_path / "merged")
-    torch.testing.assert_close(logits(merged, ids), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(logits(merged, ids), expected, atol=1e-5, rtol=1e-5)
     assert all(torch.equal(tensor, adapted.tensors()[name]) for name, tensor in tiny.tensors().items())
 
 
@@ -255,6 +259,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(directory: Path) ->
         ({"renderer": {"name": "forethought"}}, "renderer.version"),
         ({"renderer": {"name": "forethought", "version": 1, "markers": {"nope": "x"}}}, "nope"),
         ({"base": "sha256:abc"}, "base"),
+        ({"created": "yesterday"}, "created"),
     ],
 )
 def test_what_our_file_says_wrongly_is_named(directory: Path, changes: dict[str, Any], named: str) -> None:
@@ -263,8 +268,28 @@ def test_what_our_file_says_wrongly_is_named(directory: Path, changes: dict[str,
         Checkpoint.open(directory)
 
 
+def test_a_checkpoint_is_dated_by_what_it_says_of_itself(directory: Path, tmp_path: Path) -> None:
+    assert Checkpoint.open(directory).created == UNDATED
+    change_manifest(directory, created="2026-11-23")
+    dated = Checkpoint.open(directory)
+    assert dated.created == DAY
+    assert dated.digest() == replace(dated, created=UNDATED).digest()
+    adapter = dated.save_adapter(tmp_path / "adapter", *some_adapter(dated)).adapter
+    assert adapter is not None
+    change_manifest(adapter, created="2026-11-24")
+    assert Checkpoint.open(directory, adapter).created == datetime.date(2026, 11, 24)
+    change_manifest(adapter, created=None)
+    assert Checkpoint.open(directory, adapter).created == DAY
+
+
+def test_what_is_saved_is_of_today(tiny: Checkpoint, tmp_path: Path) -> None:
+    before = datetime.datetime.now(datetime.UTC).date()
+    saved = tiny.save(tmp_path / "saved").created
+    assert before <= saved <= datetime.datetime.now(datetime.UTC).date()
+
+
 def test_manifests_come_back_as_written(tmp_path: Path) -> None:
-    manifest = Manifest(capabilities=Capabilities(sees=True, context_length=7), base="sha256:" + "0" * 64)
+    manifest = Manifest(capabilities=Capabilities(sees=True, context_length=7), base="sha256:" + "0" * 64, created=DAY)
     write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path) == manifest
     assert read_manifest(tmp_path / "nowhere") == Manifest()
@@ -308,7 +333,8 @@ def test_a_model_is_found_by_name_by_directory_and_by_its_adapter(
     tiny: Checkpoint, tmp_path: Path, base_directory: Path
 ) -> None:
     settings = load_settings()
-    assert registry.resolve(base.NAME, settings).directory == base_directory
+    known = registry.resolve(base.NAME, settings)
+    assert (known.directory, known.created) == (base_directory, base.CREATED)
     assert registry.resolve(str(tiny.directory), settings).directory == tiny.directory
     adapter = tiny.save_adapter(tmp_path / "adapter", *some_adapter(tiny)).adapter
     found = registry.resolve(str(adapter), settings)

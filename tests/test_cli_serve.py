@@ -19,7 +19,9 @@ import pytest
 from command_line import CommandLine
 from forethought.api import hosting
 from forethought.errors import SettingsError
-from forethought.model.checkpoint import Checkpoint
+from forethought.model.checkpoint import UNDATED, Checkpoint
+from forethought.model.layout import MANIFEST, read_object, write_object
+from forethought.reasoning.summary import SummarySettings
 from forethought.settings import API_KEY_VARIABLE, ServeSettings, Settings
 
 KEY = "correct-horse-battery"
@@ -59,7 +61,7 @@ def test_a_server_answers_with_its_key_logs_no_content_and_ends_in_order(tiny_ch
         asked = {"model": "tiny", "input": QUESTION, "max_output_tokens": 40, "temperature": 0.5}
         assert httpx.post(f"{url}/v1/responses", json=asked).status_code == 401
         answer = httpx.post(f"{url}/v1/responses", json=asked, headers={"api-key": KEY}, timeout=60).json()
-        assert answer["model"] == f"tiny-{hosting_date(tiny_checkpoint)}"
+        assert answer["model"] == f"tiny-{UNDATED}"
         assert answer["temperature"] == 0.5
         assert answer["output"][0]["type"] == "reasoning"
         process.send_signal(signal.SIGTERM)
@@ -71,11 +73,6 @@ def test_a_server_answers_with_its_key_logs_no_content_and_ends_in_order(tiny_ch
     for secret in (KEY, QUESTION):
         assert secret not in out + err
     assert not psutil.pid_exists(engine.pid)
-
-
-def hosting_date(checkpoint: Path) -> datetime.date:
-    written = (checkpoint / "model.safetensors").stat().st_mtime
-    return datetime.datetime.fromtimestamp(written, datetime.UTC).date()
 
 
 @pytest.mark.parametrize(
@@ -127,11 +124,14 @@ def opened(settings: Settings, **serve: object) -> hosting.ServedModel:
     return hosting.open_model(settings.model_copy(update={"serve": ServeSettings.model_validate(serve)}))
 
 
-def test_a_model_is_dated_by_its_weights_or_by_the_settings(settings: Settings, tiny_checkpoint: Path) -> None:
-    day = hosting_date(tiny_checkpoint)
-    served = opened(settings, name="tiny")
-    assert (served.alias, served.snapshot) == ("tiny", f"tiny-{day}")
-    assert datetime.datetime.fromtimestamp(served.created, datetime.UTC).date() == day
+def test_a_model_is_dated_by_its_checkpoint_or_by_the_settings(settings: Settings, tmp_path: Path) -> None:
+    assert opened(settings).snapshot == f"forethought-mini-{UNDATED}"
+    Checkpoint.open(Path(settings.model)).save(tmp_path / "saved")
+    path = tmp_path / "saved" / MANIFEST
+    write_object(path, read_object(path) | {"created": "2026-11-22"})
+    served = opened(settings.model_copy(update={"model": str(tmp_path / "saved")}), name="tiny")
+    assert (served.alias, served.snapshot) == ("tiny", "tiny-2026-11-22")
+    assert datetime.datetime.fromtimestamp(served.created, datetime.UTC).date() == datetime.date(2026, 11, 22)
     assert opened(settings, snapshot="2026-11-23").snapshot == "forethought-mini-2026-11-23"
 
 
@@ -156,4 +156,12 @@ def test_another_model_may_write_the_summaries(settings: Settings, tiny_checkpoi
     served = opened(settings, summary_model=str(tiny_checkpoint))
     assert served.summary_writer is not None
     assert served.summary_writer.engine is not served.reasoner.engine
-    assert opened(settings).summary_writer is None
+    assert served.engines == (served.reasoner.engine, served.summary_writer.engine)
+    alone = opened(settings)
+    assert (alone.summary_writer, alone.engines) == (None, (alone.reasoner.engine,))
+
+
+def test_the_settings_say_how_long_a_summary_may_take(settings: Settings) -> None:
+    asked = opened(settings, summary_part_timeout=7, summary_final_timeout=0).summary_settings
+    assert (asked.part_seconds, asked.final_seconds) == (7, 0)
+    assert opened(settings).summary_settings == SummarySettings()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forethought.reasoning.effort import BUDGET, answer_reserve, thinking_budget
+from forethought.reasoning.effort import BUDGET, answer_reserve, output_room, thinking_budget
 
 limits = st.integers(16, 1 << 20)
 
@@ -26,3 +26,9 @@ def test_a_full_budget_leaves_the_reserve_of_the_answer(effort: str, context: in
 
 def test_a_token_limit_counts_like_a_short_context() -> None:
     assert thinking_budget("high", 8192, 1000) == thinking_budget("high", 1000) == 750
+
+
+@given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 1000))
+def test_in_the_room_of_a_budget_the_whole_of_it_can_be_thought(budget: int, end_tokens: int, answer: int) -> None:
+    room = output_room(budget, end_tokens, answer)
+    assert room >= budget + end_tokens + max(answer, answer_reserve(room))

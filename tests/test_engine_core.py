@@ -1,5 +1,6 @@
 """The core answers each request as if it were alone, and each request is answered once, whatever happens around it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,9 +108,18 @@ def test_a_grammar_that_no_token_can_follow_ends_its_request_only() -> None:
     core.add(make_request("dead", [1, 2], 20, grammar=Grammar("regex", f"{letter}é")))
     core.add(make_request("other", [1, 2], 5))
     recorder = Recorder(core).run()
-    assert (recorder.finished["dead"].reason, recorder.finished["dead"].completion_tokens) == ("error", 1)
+    assert (recorder.finished["dead"].reason, recorder.finished["dead"].completion_tokens) == ("grammar_failed", 1)
     assert "grammar" in (recorder.finished["dead"].error or "")
     assert recorder.finished["other"].reason == "max_tokens"
+
+
+def test_a_grammar_that_grows_too_complex_on_the_way_ends_its_request_and_says_why() -> None:
+    width = 260
+    rules = [f'a{index}: "x" a{index} "y" | "x" s "z{index}" | "x"' for index in range(width)]
+    source = "\n".join(["start: s", f"s: {' | '.join(f'a{index}' for index in range(width))}", *rules])
+    finished = one(make_request("r", PROMPT, 20, grammar=Grammar("lark", source))).finished
+    assert finished.reason == "grammar_failed"
+    assert re.fullmatch(r"The grammar failed: .*row has \d+ items; max is \d+.* Simplify it\.", finished.error or "")
 
 
 # Thinking

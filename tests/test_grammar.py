@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forethought.engine.grammar import COMPILED_KEPT, GrammarCompiler, GrammarState, allowed_tokens
+from forethought.engine.grammar import GrammarCompiler, GrammarState, allowed_tokens
 from forethought.engine.grammar_source import lark_part
 from forethought.engine.protocol import Grammar, Limits, Sampling, ThinkingBudget
-from forethought.errors import EngineError, GrammarError
+from forethought.errors import GrammarError, GrammarFailed
 from json_schemas import conforms, schemas
 from runner_double import TOKENIZER, VOCAB, complete, make_core, make_request
 
@@ -111,16 +111,22 @@ def test_what_cannot_be_compiled_is_refused_in_llguidances_words(
 
 def test_a_token_that_does_not_fit_is_an_error(compiler: GrammarCompiler) -> None:
     state = compiler.compile(Grammar("regex", "a"))
-    with pytest.raises(EngineError, match="grammar failed") as raised:
+    with pytest.raises(GrammarFailed, match="grammar failed") as raised:
         state.observe(ids("b")[0])
     assert "\n" not in str(raised.value), "the output so far and the grammar are nobody's business"
 
 
-def test_many_grammars_do_not_pile_up() -> None:
+def test_compiled_grammars_are_kept_up_to_a_size_and_a_long_one_counts_for_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("forethought.engine.grammar.COMPILED_BYTES", 2_000_000)
     compiler = GrammarCompiler(TOKENIZER, VOCAB, threads=1)
-    for number in range(COMPILED_KEPT + 20):
+    for number in range(30):
         compiler.compile(Grammar("regex", f"a{{{number}}}b"))
-    assert len(compiler._compiled) == COMPILED_KEPT
+    small = len(compiler._compiled)
+    compiler.compile(Grammar("regex", "a" * 20_000))
+    assert 1 < len(compiler._compiled) < small < 30
+    assert compiler._compiled.held <= 2_000_000
 
 
 def test_white_space_between_json_tokens_is_bounded(compiler: GrammarCompiler) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,11 +76,6 @@ class ReplayEngine:
 
     def cancel(self, request_id: str) -> None:
         pass
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
-    return Checkpoint.open(tiny_checkpoint)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """From a request to its response over a real renderer: what reaches the engine, and what is refused before it does."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +21,6 @@ from turn_laws import answer
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}}
 SUMMARY_DELTA = "response.reasoning_summary_text.delta"
 FOUR = (Thinking("hmm"), answer("Four."))
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
-    return Checkpoint.open(tiny_checkpoint)
 
 
 @pytest.fixture
@@ -173,6 +167,8 @@ def test_log_probabilities_without_alternatives_can_be_included(lenient: Scene) 
         ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
         ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
         ({"reasoning": {"generate_summary": "auto"}}, "reasoning.generate_summary"),
+        ({"reasoning": {"context": "auto"}}, "reasoning.context"),
+        ({"reasoning": {"mode": "standard"}}, "reasoning.mode"),
         ({"include": ["reasoning.encrypted_content"]}, "include"),
     ],
 )

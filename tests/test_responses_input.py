@@ -116,7 +116,7 @@ def test_tools_are_told_with_what_they_take() -> None:
     ]
     assert conversation("Hello", tools=tools).tools == (
         ToolDefinition("look", "Looks.", schema, strict=True),
-        ToolDefinition("nod"),
+        ToolDefinition("nod", strict=True),
         ToolDefinition("write", "Writes.", custom=FreeInput()),
         ToolDefinition("spell", custom=RegexInput("a+")),
     )

@@ -1,10 +1,8 @@
 """A client that keeps the conversation itself, and passes items back as they came, gets the prompts that a conversation
 held in memory gives."""
 
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,11 +52,6 @@ conversations = st.lists(
     max_size=8,
 )
 """For each turn what the user says, and what the model writes, response by response."""
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
-    return Checkpoint.open(tiny_checkpoint)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

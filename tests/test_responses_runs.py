@@ -3,16 +3,11 @@ who waits gets, and shows nothing that was thought."""
 
 import asyncio
 import io
-import logging
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forethought import logs
 from forethought.api.errors import ApiError
 from forethought.engine.script import End, Fail, Pause, Say, Step
 from forethought.errors import EngineDown, EngineError
@@ -54,23 +49,6 @@ asked = st.fixed_dictionaries(
         "reasoning": st.fixed_dictionaries({"summary": st.sampled_from(["auto", "concise", "detailed"])}),
     },
 )
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
-    return Checkpoint.open(tiny_checkpoint)
-
-
-@pytest.fixture
-def log_lines() -> Iterator[io.StringIO]:
-    """All that is logged, debug included."""
-    root = logging.getLogger(logs.ROOT)
-    before = (list(root.handlers), root.level, root.propagate)
-    lines = io.StringIO()
-    logs.configure("debug", stream=lines)
-    yield lines
-    root.handlers[:], root.propagate = before[0], before[2]
-    root.setLevel(before[1])
 
 
 @st.composite

@@ -1,7 +1,6 @@
 """The events of a response: OpenAI's SDK accepts every stream, and whoever waits gets what a stream ends with."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,69 +11,23 @@ from hypothesis import strategies as st
 from forethought.api.errors import ApiError
 from forethought.api.responses.create import parse_create
 from forethought.api.responses.document import ResponseDocument
-from forethought.api.responses.stream import ResponseStream, TurnEvents
-from forethought.errors import EngineDown, EngineError, ForethoughtError, GrammarError, QueueFull
-from forethought.logs import Hidden
-from forethought.model.conversation import Thinking, ToolCall
+from forethought.api.responses.stream import ResponseStream
+from forethought.api.turns import TurnEvents
+from forethought.errors import EngineDown, ForethoughtError, GrammarError, QueueFull
 from forethought.model.generation import GenerationDefaults
 from forethought.reasoning.events import (
     Event,
-    ItemAdded,
-    ItemDone,
     ItemStatus,
     SummaryDelta,
     SummaryPartAdded,
     SummaryPartDone,
     TextDelta,
-    ThinkingDelta,
     TokenLogprob,
-    ToolCallDelta,
     TurnDone,
     TurnError,
-    Usage,
 )
 from responses_oracle import WireEvent, check_document, check_stream
-from turn_laws import answer
-
-USAGE = Usage(input_tokens=10, cached_tokens=4, output_tokens=7, reasoning_tokens=3)
-COMPLETED = TurnDone("completed", USAGE)
-CANARY = "the canary sings"
-
-
-@dataclass
-class ScriptedTurn:
-    """Gives its events together; an exception in the script is raised in its place, and None waits for ever."""
-
-    events: list[Event | Exception | None]
-    closed: bool = False
-    read: int = 0
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        if self.closed or self.read == len(self.events):
-            raise StopAsyncIteration
-        event = self.events[self.read]
-        if event is None:
-            await asyncio.Event().wait()
-        self.read += 1
-        if isinstance(event, Exception):
-            raise event
-        assert event is not None
-        return event
-
-    def ready(self) -> list[Event]:
-        ready: list[Event] = []
-        for event in self.events[self.read :]:
-            if event is None or isinstance(event, Exception):
-                break
-            ready.append(event)
-        self.read += len(ready)
-        return ready
-
-    async def aclose(self) -> None:
-        self.closed = True
+from scripted_turns import CANARY, COMPLETED, ENDS_BADLY, USAGE, ScriptedTurn, Silence, call, message, thinking
 
 
 @dataclass
@@ -102,32 +55,15 @@ def response(turn: ScriptedTurn, **parameters: Any) -> ResponseStream:
     return ResponseStream(document, turn, seal, obfuscated=request.obfuscated)
 
 
-def play(*events: Event | Exception | None, **parameters: Any) -> list[WireEvent]:
+def play(*events: Event | Exception, **parameters: Any) -> list[WireEvent]:
     async def collect() -> list[WireEvent]:
         return [event async for event in response(ScriptedTurn(list(events)), **parameters)]
 
     return asyncio.run(collect())
 
 
-def final(*events: Event | Exception | None, **parameters: Any) -> dict[str, Any]:
+def final(*events: Event | Exception, **parameters: Any) -> dict[str, Any]:
     return asyncio.run(response(ScriptedTurn(list(events)), **parameters).final())
-
-
-def thinking(index: int, *texts: str, status: ItemStatus = "completed") -> list[Event]:
-    deltas = [ThinkingDelta(index, Hidden(text)) for text in texts]
-    return [ItemAdded(index, "thinking"), *deltas, ItemDone(index, Thinking("".join(texts)), status)]
-
-
-def message(index: int, *texts: str, status: ItemStatus = "completed") -> list[Event]:
-    deltas = [TextDelta(index, text) for text in texts]
-    return [ItemAdded(index, "message"), *deltas, ItemDone(index, answer("".join(texts)), status)]
-
-
-def call(index: int, *texts: str, custom: bool = False, status: ItemStatus = "completed") -> list[Event]:
-    call_id = f"call_{index}"
-    deltas = [ToolCallDelta(index, text) for text in texts]
-    item = ToolCall(call_id, "look", "".join(texts), custom=custom)
-    return [ItemAdded(index, "tool_call", call_id, "look", custom), *deltas, ItemDone(index, item, status)]
 
 
 def summary(index: int, part: int, *texts: str, status: ItemStatus = "completed") -> list[Event]:
@@ -160,12 +96,7 @@ def turns(draw: st.DrawFn) -> list[Event | Exception]:
                 COMPLETED,
                 TurnDone("incomplete", USAGE, "max_output_tokens"),
                 TurnDone("incomplete", USAGE, "context"),
-                TurnDone("incomplete", USAGE, "no_answer"),
-                TurnDone("failed", USAGE, error=TurnError("malformed_tool_call", "What the model wrote is no call.")),
-                TurnDone("failed", USAGE, error=TurnError("engine_error", "The engine died.", "Ask again.")),
-                TurnDone("cancelled", USAGE),
-                EngineError("The engine is no more."),
-                ValueError(CANARY),
+                *ENDS_BADLY,
             ]
         )
     )
@@ -331,15 +262,24 @@ def test_a_failure_of_the_engine_fails_the_response_and_is_an_error_for_who_wait
 
 
 @pytest.mark.parametrize(
-    "done",
+    ("done", "code"),
     [
-        TurnDone("failed", USAGE, error=TurnError("malformed_tool_call", "What the model wrote is no call.")),
-        TurnDone("incomplete", USAGE, "no_answer"),
+        (
+            TurnDone("failed", USAGE, error=TurnError("malformed_tool_call", "What the model wrote is no call.")),
+            "malformed_tool_call",
+        ),
+        (TurnDone("incomplete", USAGE, "no_answer"), "no_answer"),
     ],
 )
-def test_a_failure_of_the_model_is_a_response_that_failed(done: TurnDone) -> None:
-    document = final(*thinking(0, "hmm"), done)
+def test_a_model_that_brings_no_answer_fails_the_response_and_is_an_error_for_who_waits(
+    done: TurnDone, code: str
+) -> None:
+    events = [*thinking(0, "hmm"), done]
+    document = check_stream(play(*events))["response"]
     assert (document["status"], document["error"]["code"]) == ("failed", "server_error")
+    with pytest.raises(ApiError) as caught:
+        final(*events)
+    assert (caught.value.status, caught.value.code) == (500, code)
 
 
 def test_a_server_that_ends_says_so_and_who_waits_may_try_another() -> None:
@@ -392,8 +332,8 @@ def test_a_refusal_that_comes_at_once_is_raised_before_the_stream_begins() -> No
 
 
 def test_a_stream_begins_while_the_engine_is_still_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forethought.api.responses.stream.REFUSAL_SECONDS", 0.01)
-    turn = ScriptedTurn([None])
+    monkeypatch.setattr("forethought.api.turns.REFUSAL_SECONDS", 0.01)
+    turn = ScriptedTurn([Silence()])
 
     async def scene() -> list[str]:
         stream = response(turn)
@@ -444,7 +384,7 @@ def test_a_wait_that_is_cancelled_loses_no_event() -> None:
 
     for begun in (False, True):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("forethought.api.responses.stream.REFUSAL_SECONDS", 0.01)
+            patch.setattr("forethought.api.turns.REFUSAL_SECONDS", 0.01)
             check_stream(asyncio.run(scene(begun)))
 
 
@@ -508,7 +448,7 @@ def test_the_response_echoes_what_was_asked_for() -> None:
     assert document["text"] == {"format": text_format | {"description": None}, "verbosity": "medium"}
     assert document["tools"] == [
         tools[0],
-        {"type": "function", "name": "look", "description": None, "parameters": None, "strict": False},
+        {"type": "function", "name": "look", "description": None, "parameters": None, "strict": True},
         tools[2] | {"description": None},
     ]
 

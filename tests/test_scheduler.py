@@ -1,8 +1,13 @@
 """The scheduler: the most important and the oldest first, prompts in pieces, memory taken from whoever can wait."""
 
+import itertools
+from collections import deque
+from dataclasses import dataclass
 from zlib import crc32
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forethought.engine.blocks import BlockManager, blocks_for
 from forethought.engine.runner import BLOCK_SIZE
@@ -144,7 +149,107 @@ def test_waiting_for_a_shared_prompt_lets_others_pass() -> None:
         machine.add(id_, prompt)
     machine.add("other", 3)
     plans = [counts(machine.step()) for _ in range(5)]
-    assert plans == [{"leader": 32}] * 3 + [{"leader": 4, "other": 3}, {"leader": 1, "other": 1, "follower": 1}]
+    assert plans[0] == {"leader": 29, "other": 3}
+    assert plans[1:3] == [{"leader": 31, "other": 1}] * 2
+    assert plans[3:] == [{"leader": 9, "other": 1}, {"leader": 1, "other": 1, "follower": 1}]
+
+
+# A long prompt and short ones
+
+
+def test_a_short_prompt_passes_one_that_is_much_longer() -> None:
+    machine = Machine(max_step_tokens=64)
+    machine.add("long", 1000)
+    assert counts(machine.step()) == {"long": 64}
+    machine.add("short", 10)
+    assert counts(machine.step()) == {"long": 54, "short": 10}
+    assert counts(machine.step()) == {"long": 63, "short": 1}
+
+
+def test_half_of_a_step_stays_with_the_first_however_many_pass_it() -> None:
+    machine = Machine(max_step_tokens=64, blocks=200)
+    machine.add("long", 1000)
+    for index in range(20):
+        machine.add(f"short{index}", 20 - index)
+    plan = counts(machine.step())
+    assert plan == {"long": 32, **{f"short{index}": 20 - index for index in range(13, 20)}, "short12": 4}
+
+
+def test_a_prompt_that_is_about_as_long_waits_its_turn() -> None:
+    machine = Machine(max_step_tokens=64)
+    machine.add("first", 1000)
+    machine.add("second", 501)
+    assert counts(machine.step()) == {"first": 64}
+
+
+def test_the_less_important_pass_nobody() -> None:
+    machine = Machine(max_step_tokens=64)
+    machine.add("long", 1000, 1)
+    machine.add("short", 10, 2)
+    assert counts(machine.step()) == {"long": 64}
+
+
+def test_who_passes_leaves_the_memory_that_the_next_one_waits_for() -> None:
+    machine = Machine(max_step_tokens=64, blocks=20)
+    machine.add("long", 9 * BLOCK_SIZE)
+    machine.add("next", 9 * BLOCK_SIZE)
+    machine.add("short", 10)
+    machine.add("also short", 11)
+    machine.step()
+    assert machine.running() == ["long", "short"]
+
+
+@dataclass
+class Arrival:
+    """A prompt that comes after so many steps, and what became of it: it leaves when it is computed."""
+
+    step: int
+    length: int
+    in_front: int = 0
+    """Tokens to be computed for those in front when it came, and its own."""
+    steps: int = 0
+    """That it took."""
+
+
+def computed(arrivals: list[Arrival]) -> list[Arrival]:
+    """The arrivals in order, after a machine with steps of 64 tokens has computed them all."""
+    machine = Machine(max_step_tokens=64, blocks=3000)
+    coming = deque(sorted(arrivals, key=lambda arrival: arrival.step))
+    present: dict[str, tuple[Arrival, Sequence]] = {}
+    for step in itertools.count():
+        while coming and coming[0].step == step:
+            arrival = coming.popleft()
+            sequence = machine.add(f"{step}/{len(coming)}", arrival.length)
+            present[sequence.id] = arrival, sequence
+            arrival.in_front = sum(len(one.tokens) - one.computed for _, one in present.values())
+        if not present and not coming:
+            return arrivals
+        assert sum(counts(machine.step()).values()) <= 64
+        for arrival, sequence in list(present.values()):
+            arrival.steps += 1
+            if sequence.produced:
+                machine.scheduler.remove(sequence)
+                del present[sequence.id]
+    raise AssertionError
+
+
+steps = st.integers(0, 30)
+shorts = st.builds(Arrival, steps, st.integers(2, 40))
+longs = st.builds(Arrival, steps, st.integers(300, 3000))
+
+
+@given(st.lists(shorts | longs | st.builds(Arrival, steps, st.integers(41, 299)), min_size=1, max_size=25))
+def test_no_prompt_starves_half_of_each_step_goes_to_those_in_front_of_it_and_to_it(arrivals: list[Arrival]) -> None:
+    for arrival in computed(arrivals):
+        assert arrival.steps <= -(-arrival.in_front // 32)
+
+
+@given(st.lists(shorts, min_size=1, max_size=20), st.lists(longs, max_size=6))
+def test_a_short_prompt_waits_for_shorter_ones_and_not_for_long_ones(short: list[Arrival], long: list[Arrival]) -> None:
+    for arrival in computed(short + long)[: len(short)]:
+        shorter = sum(other.length for other in short if other.length <= arrival.length)
+        # The last steps of a long prompt are not worth passing it: then it is not much longer.
+        assert arrival.steps <= -(-shorter // 32) + -(-2 * arrival.length // 32) + 2
 
 
 def test_nobody_waits_for_the_less_important() -> None:

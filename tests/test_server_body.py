@@ -85,7 +85,9 @@ def read(reader: BodyReader, *pieces: bytes, left: bool = False, **headers: str)
                 return {"type": "http.disconnect"}
             return await asyncio.get_running_loop().create_future()
 
-        return await reader.read(scope, receive)
+        async with reader.read(scope, receive) as body:
+            assert reader.held >= body.size
+            return parse(body.data)
 
     return asyncio.run(main())
 
@@ -142,8 +144,16 @@ def test_another_type_of_body_is_refused(headers: dict[str, str]) -> None:
     assert raised.value.status == 415
 
 
-def test_a_charset_may_be_named() -> None:
-    assert read(BodyReader(SMALL), b"{}", b"", content_type="Application/JSON; charset=utf-8") == {}
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf-8"', "utf8"])
+def test_the_charset_of_json_may_be_named(charset: str) -> None:
+    assert read(BodyReader(SMALL), b"{}", b"", content_type=f"Application/JSON; charset={charset}") == {}
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "utf-16", "us-ascii", "utf-8 or so", '""'])
+def test_another_charset_is_refused_and_not_read_as_utf_8(charset: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        read(BodyReader(SMALL), b"{}", b"", content_type=f"application/json; charset={charset}")
+    assert (raised.value.status, raised.value.code) == (415, "unsupported_charset")
 
 
 def test_all_bodies_together_stay_within_a_limit_and_leave_nothing_behind() -> None:

@@ -129,15 +129,15 @@ def refused(script: Script, checkpoint: Path, **options: Any) -> tuple[httpx.Res
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(
-    ("error", "status", "kind", "retry"),
+    ("error", "status", "kind", "retry", "says"),
     [
-        (QueueFull("1024 requests are waiting, the most there may be."), 429, "rate_limit_error", "1"),
-        (EngineDown("The engine process was killed."), 503, "server_error", "1"),
-        (EngineError("The arithmetic failed."), 500, "server_error", None),
+        (QueueFull("1024 requests are waiting.", "Ask again later."), 429, "rate_limit_error", "1", "1024 requests"),
+        (EngineDown("It was killed.", "Run `forethought doctor`."), 503, "server_error", "1", "Ask again in a moment."),
+        (EngineError("The arithmetic failed."), 500, "server_error", None, "The arithmetic failed."),
     ],
 )
 def test_what_the_engine_refuses_is_said_by_the_status_streamed_or_not(
-    tiny_checkpoint: Path, error: EngineError, status: int, kind: str, retry: str | None, streamed: bool
+    tiny_checkpoint: Path, error: EngineError, status: int, kind: str, retry: str | None, says: str, streamed: bool
 ) -> None:
     def refusing(request: Request) -> Iterable[Step]:
         raise error
@@ -145,7 +145,8 @@ def test_what_the_engine_refuses_is_said_by_the_status_streamed_or_not(
     for answer in refused(refusing, tiny_checkpoint, stream=streamed):
         assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)
         assert answer.headers.get("retry-after") == retry
-        assert answer.json()["error"]["message"] == error.message
+        assert says in answer.json()["error"]["message"]
+        assert "doctor" not in answer.text
 
 
 def test_an_engine_that_fails_on_the_way_ends_a_stream_in_order_and_is_a_500_without_one(
@@ -189,6 +190,19 @@ def test_one_generation_too_many_is_refused_with_a_time_to_try_again(tiny_checkp
         assert full.headers["x-ratelimit-remaining-requests"] == "0"
         assert httpx.get(f"{running.url}/healthz").status_code == 200
         assert httpx.get(f"{running.url}/v1/models").status_code == 200
+
+
+def test_each_choice_of_a_completion_takes_a_place(tiny_checkpoint: Path) -> None:
+    house = House(tiny_checkpoint, always(begins(tiny_checkpoint), Hang()), ServerOptions(max_requests=3))
+    with serving(house.app) as running:
+        url, admission = f"{running.url}/v1/chat/completions", running.app.state.admission
+        assert httpx.post(url, json=CHATTED | {"n": 4}).status_code == 429
+        assert admission.in_flight == 0
+        with Wire(running) as wire:
+            wire.send(post("/v1/chat/completions", json.dumps(CHATTED | {"n": 2, "stream": True}).encode()))
+            assert b"x-ratelimit-remaining-requests: 1" in wire.sock.recv(1000)
+            assert admission.in_flight == 2
+            assert httpx.post(url, json=CHATTED | {"n": 2}).json()["error"]["code"] == "rate_limit_exceeded"
 
 
 def test_a_body_that_drips_in_takes_no_place(tiny_checkpoint: Path) -> None:

@@ -1,6 +1,5 @@
 """Summaries by a real (random, tiny) model on the real engine: the shape holds, and the levels of detail differ."""
 
-import asyncio
 import json
 import re
 import shutil
@@ -11,7 +10,6 @@ from typing import TypeVar
 import pytest
 
 from forethought.engine.grammar import GrammarCompiler
-from forethought.engine.native import NativeEngine
 from forethought.engine.protocol import Grammar
 from forethought.engine.script import Say
 from forethought.engine.scripted import ScriptedEngine
@@ -23,10 +21,10 @@ from forethought.reasoning.reasoner import Reasoner
 from forethought.reasoning.summary import SummarizedTurn, Summarizer, SummaryDetail, SummarySettings
 from forethought.reasoning.summary_prompt import summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import DETAILS
-from forethought.settings import EngineSettings, Settings
 from turn_laws import answer, check_laws
 
 T = TypeVar("T")
+Run = Callable[[Callable[[Reasoner], Awaitable[T]]], T]
 
 THINKING = "Now I weigh one more way to look at it, and it leads me a little further than the last.\n\n" * 40
 PART = re.compile(r"\*\*\S+( \S+){0,5}\*\*\n\n(\S+( \S+)*)")
@@ -44,28 +42,6 @@ def checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
         path = directory / name
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
     return Checkpoint.open(directory)
-
-
-@pytest.fixture
-def run(checkpoint: Checkpoint, tmp_path: Path) -> Callable[[Callable[[Reasoner], Awaitable[T]]], T]:
-    """Runs an async function of a reasoner on the real engine."""
-    engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=8192)
-
-    def go(body: Callable[[Reasoner], Awaitable[T]]) -> T:
-        async def main() -> T:
-            native = NativeEngine(checkpoint, Settings(cache_dir=tmp_path, engine=engine))
-            await native.start()
-            try:
-                return await body(Reasoner(checkpoint, native))
-            finally:
-                await native.close()
-
-        return asyncio.run(main())
-
-    return go
-
-
-Run = Callable[[Callable[[Reasoner], Awaitable[T]]], T]
 
 
 async def thinking_aloud(reasoner: Reasoner, detail: SummaryDetail, settings: SummarySettings) -> SummarizedTurn:

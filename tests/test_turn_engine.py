@@ -3,23 +3,17 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from forethought.engine.native import NativeEngine
 from forethought.errors import ContextLengthError, GrammarError
-from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Conversation, Message, Thinking, ToolDefinition
 from forethought.reasoning.answer import Answer
 from forethought.reasoning.events import Event, ItemDone, TextDelta
 from forethought.reasoning.format import JsonSchema, Lark, Regex
 from forethought.reasoning.reasoner import Reasoner
-from forethought.settings import EngineSettings, Settings
 from turn_laws import check_laws, done
-
-T = TypeVar("T")
 
 QUESTION = Conversation((Message.of("user", "What is two and two?"),))
 SCHEMA = {
@@ -28,31 +22,6 @@ SCHEMA = {
     "required": ["sum", "sure"],
     "additionalProperties": False,
 }
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
-    return Checkpoint.open(tiny_checkpoint)
-
-
-@pytest.fixture
-def run(checkpoint: Checkpoint, tmp_path: Path) -> Callable[[Callable[[Reasoner], Awaitable[T]]], T]:
-    """Runs an async function of a reasoner whose engine is started."""
-    engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=4096)
-
-    def go(body: Callable[[Reasoner], Awaitable[T]]) -> T:
-        async def main() -> T:
-            native = NativeEngine(checkpoint, Settings(cache_dir=tmp_path, engine=engine))
-            await native.start()
-            try:
-                return await body(Reasoner(checkpoint, native))
-            finally:
-                await native.close()
-
-        return asyncio.run(main())
-
-    return go
-
 
 Run = Callable[[Callable[[Reasoner], Awaitable[Any]]], Any]
 

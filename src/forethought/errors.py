@@ -7,7 +7,12 @@
     ├── RequestError             what was asked for cannot be done; the asker can mend it
     │   ├── ContextLengthError   prompt and answer do not fit the context
     │   ├── GrammarError         a schema, regex or grammar that cannot be compiled
+    │   │   └── GrammarFailed    one that could be, and cannot be followed to the end of an output
     │   └── RenderError          a conversation that the renderer cannot express
+    ├── TaskError                a family of problems is missing, too small, or cannot do what was asked
+    ├── TrainError               a recipe, a row or a run from which nothing can be learned
+    │   └── TrainingStopped      an alarm ended a run, whose state has been saved
+    ├── ResultError              a file of results that cannot be read, or results that cannot be compared
     └── EngineError              the engine could not finish what was asked
         ├── QueueFull            the bounded queue has no room; try again later
         └── EngineDown           the engine process died or hung; requests in flight are lost
@@ -64,8 +69,29 @@ class GrammarError(RequestError):
     """A JSON schema, regex or grammar cannot be compiled."""
 
 
+class GrammarFailed(GrammarError):
+    """A grammar has been compiled and cannot be followed to the end of an output: it is too complex, or comes to where
+    no token fits."""
+
+
 class RenderError(RequestError):
     """A conversation holds something that the renderer cannot express."""
+
+
+class TaskError(ForethoughtError):
+    """A family of problems is missing, too small, or cannot do what was asked of it."""
+
+
+class TrainError(ForethoughtError):
+    """A recipe, a row or a run from which nothing can be learned."""
+
+
+class TrainingStopped(TrainError):
+    """An alarm ended a run: going on would spoil the model, or teach it to cheat. The state has been saved."""
+
+
+class ResultError(ForethoughtError):
+    """A file of results cannot be read, or two results cannot be compared."""
 
 
 class EngineError(ForethoughtError):

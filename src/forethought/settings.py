@@ -75,7 +75,8 @@ class EngineSettings(BaseModel):
 class ServeSettings(BaseModel):
     """How `forethought serve` serves the model.
 
-    Its two names are `name` and `name-YYYY-MM-DD`; the date is `snapshot` or, without one, that of the weights.
+    Its two names are `name` and `name-YYYY-MM-DD`; the date is `snapshot` or, without one, the day on
+    which the model says that it was made (1970-01-01 if it says none).
     `think` forces thinking on a checkpoint that does not declare it, or keeps one from it that does. `lenient` lets
     sampling parameters act, which models of the o-series refuse. `summary_model` (a name or a directory) writes the
     summaries of the thinking; without one the served model does so itself.
@@ -90,6 +91,10 @@ class ServeSettings(BaseModel):
     think: bool | None = None
     lenient: bool = False
     summary_model: str | None = None
+    summary_part_timeout: float = Field(default=20.0, gt=0, description="seconds that a part of a summary may take")
+    summary_final_timeout: float = Field(
+        default=3.0, ge=0, description="seconds that an answer waits for the rest of the summary of its thinking"
+    )
     max_connections: int = Field(default=4096, ge=1, description="one more is answered with 503")
     max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="of one request")
     head_timeout: float = Field(default=10.0, gt=0, description="seconds for the headers of a request to arrive")

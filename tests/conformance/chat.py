@@ -151,7 +151,9 @@ PROBES: Mapping[str, Probe] = {
     ),
     "store": inert(ONLY),
     "stream": Probe(differs("events", lambda run: run.streamed)),
-    "stream_options.include_obfuscation": inert(ONLY),
+    "stream_options.include_obfuscation": Probe(
+        differs("pads deltas", lambda run: any("obfuscation" in event for event in run.answer.events))
+    ),
     "stream_options.include_usage": Probe(
         differs("a last chunk", lambda run: [event.get("usage") for event in run.answer.events][-1])
     ),

@@ -22,6 +22,15 @@ is said to act was proved by what the engine was given or by what came back.
   a `text.format` of that type. Objects that have no type of their own go by their name in the SDK.
 - Where a model that is served *lenient*, or one that does *not think*, does otherwise than others, it says so.
 - A parameter that OpenAI lets be null may be null here, unless it is refused.
+
+What the tables cannot say:
+
+- A function of Responses that leaves out `strict` is strict, if its schema is one that can bind the arguments; else it
+  is not. The response echoes which. One of Chat Completions is strict only if it says so.
+- A turn that a limit ended is `incomplete`, and in Chat Completions has the `finish_reason` `length`. One that brought
+  no answer for another reason (the engine failed, the model stopped while it thought, or wrote a tool call that is
+  none) has failed: for who waits, an HTTP error of 500 or above; in a stream, `response.failed`, or in Chat Completions
+  an object with an `error`.
 """
 KINDS = {"lenient": "lenient: ", "unthinking": "not thinking: "}
 TITLES = ("`POST /v1/responses`", "`POST /v1/responses/input_tokens`", "`POST /v1/chat/completions`")

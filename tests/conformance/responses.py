@@ -241,7 +241,7 @@ PROBES: Mapping[str, Probe] = {
     "tools[custom].name": Probe(both(READ, BINDS), values=("sing",)),
     "tools[function].description": Probe(READ),
     "tools[function].name": Probe(both(READ, BINDS), values=("see",)),
-    "tools[function].parameters": Probe(READ, values=({"type": "object", "properties": {"depth": {}}},)),
+    "tools[function].parameters": Probe(both(READ, BINDS), values=({"type": "object", "properties": {"depth": {}}},)),
     "tools[function].strict": Probe(BINDS),
     "top_logprobs": Probe(
         both(engine("alternatives to each token", lambda request: request.logprobs), echoed("top_logprobs")),

@@ -52,7 +52,7 @@ def responses(house: House) -> list[Scenario]:
     echoed = {
         **dict.fromkeys(["instructions", "prompt_cache_key", "safety_identifier", "user"], "mine"),
         "metadata": {"of": "mine"},
-        "prompt_cache_retention": "24h",
+        "prompt_cache_retention": "in_memory",
         "truncation": "auto",
         "text": {"format": {"type": "json_schema", "name": "sum", "description": "Added up.", "schema": SCHEMA}},
     }
@@ -84,6 +84,7 @@ def chat(house: House) -> list[Scenario]:
     scenarios = [
         Scenario({}, house.answering),
         Scenario({"n": 2, "stream_options": {"include_usage": True}}, house.answering),
+        Scenario({"stream_options": {"include_obfuscation": True}}, house.answering),
         Scenario({"max_completion_tokens": 4}, house.answering),
         Scenario({"logprobs": True, "top_logprobs": 2}, house.answering, "lenient"),
         Scenario({"tools": tools}, _calling(house)),
@@ -95,7 +96,7 @@ async def play(house: House, path: str, scenarios: Iterable[Scenario]) -> Sent:
     """Runs the scenarios, and keeps what was sent; refusals aside, which `parameters` are about."""
     sent = Sent([], [])
     usual = house.summary
-    with patch("forethought.api.responses.stream.REFUSAL_SECONDS", LATE_SECONDS / 2):
+    with patch("forethought.api.turns.REFUSAL_SECONDS", LATE_SECONDS / 2):
         for scenario in scenarios:
             house.script, house.summary = scenario.script, scenario.summary or usual
             for streamed in (True, False):

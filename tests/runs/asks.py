@@ -127,7 +127,7 @@ def _chat(dice: Random, body: Body, calls: tuple[str, ...], formatted: bool) -> 
     body |= {name: value for name, value in optional.items() if value is not None}
     body |= _format(dice, "chat") if formatted else {}
     body["messages"] = _messages(dice)
-    options = dice.choice((None, {"include_usage": True}))
+    options = dice.choice((None, {"include_usage": True}, {"include_usage": True, "include_obfuscation": True}))
     path = dice.choice(("/v1/chat/completions", f"/openai/deployments/{model}/chat/completions?api-version=2024-10-21"))
     return Ask("chat", path, body, model, calls, formatted, choices=choices, stream_options=options)
 

@@ -15,7 +15,7 @@ from runs.sdk import Sdk
 from runs.sse import read_events
 from server_house import RawAnswer
 
-USAGE = {"include_usage": True}
+USAGE = "include_usage"
 
 
 def check_streams(houses: Houses, sdk: Sdk, run: Run) -> str:
@@ -65,8 +65,9 @@ def _check_completion(sdk: Sdk, run: Run, streamed: RawAnswer, waited: RawAnswer
         assert chunks[-1]["error"] == waited.error
         return "error object"
     completion = check_completion(json.loads(waited.body))
-    added_up = check_chunks(chunks, len(run.outputs), usage=run.stream_options == USAGE)
-    if run.stream_options != USAGE:
+    counted = USAGE in (run.stream_options or {})
+    added_up = check_chunks(chunks, len(run.outputs), usage=counted)
+    if not counted:
         completion["usage"] = None
     assert without_ids(added_up) == without_ids(completion)
     _check_completion_in_sdk(sdk, streamed.body, chunks, added_up)

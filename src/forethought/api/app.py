@@ -20,6 +20,7 @@ from forethought.api.exchange import Desk
 from forethought.api.frame import Frame, fixed_headers
 from forethought.api.openapi import describe
 from forethought.api.routes import operations
+from forethought.api.threads import Threads
 from forethought.api.unknown import refuse
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def create_app(models: Sequence[ServedModel], options: ServerOptions) -> FastAPI
     `app.state` has what is needed to run it: `engines` and `admission`, to hear of a model that cannot be loaded and to
     end in order, and the `headers` of every response.
     """
-    engines, admission = Engines(models), Admission(options.max_requests)
-    desk = Desk(options, Catalog(models), admission, BodyReader(options), engines)
+    engines, admission, threads = Engines(models), Admission(options.max_requests), Threads()
+    desk = Desk(options, Catalog(models), admission, BodyReader(options), threads, engines)
 
     @cache
     def document() -> dict[str, Any]:
@@ -48,6 +49,7 @@ def create_app(models: Sequence[ServedModel], options: ServerOptions) -> FastAPI
         try:
             yield
         finally:
+            threads.close()
             await engines.close()
 
     table = operations(desk, engines, document)

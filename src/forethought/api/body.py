@@ -10,13 +10,15 @@ import asyncio
 import gc
 import json
 import math
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from email.message import Message
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from forethought.api.errors import RETRY_AFTER_SECONDS, ApiError, invalid
+from forethought.api.errors import RETRY, ApiError, invalid
 from forethought.api.presence import ClientLeft
 
 if TYPE_CHECKING:
@@ -25,6 +27,19 @@ if TYPE_CHECKING:
     from forethought.api.options import ServerOptions
 
 SHOWN_KEY_CHARACTERS = 64
+UTF_8 = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of a request, for `parse`."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return len(self.data)
 
 
 class BodyReader:
@@ -33,29 +48,38 @@ class BodyReader:
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
         self.held = 0
-        """Bytes of bodies that have arrived in part."""
+        """Bytes of all requests in flight, those included that have arrived in part."""
 
-    async def read(self, scope: Scope, receive: Receive) -> object:
-        """The document in the body.
+    @asynccontextmanager
+    async def read(self, scope: Scope, receive: Receive) -> AsyncGenerator[Body]:
+        """The body, which counts as held until the end of the block.
 
         Raises:
-            ApiError: it is too large (413), too slow (408), of another type (415) or not clean JSON (400), or too much
-                is being read for others (429).
+            ApiError: it is too large (413), too slow (408) or of another type (415), or too much is held for others
+                (429).
             ClientLeft: the client closed the connection.
         """
         headers: dict[bytes, bytes] = dict(scope["headers"])
         _check_type(headers)
         self._check_size(_declared_size(headers))
         pieces: list[bytes] = []
+        size = 0
+        try:
+            await self._arrive(receive, pieces)
+            size = sum(map(len, pieces))
+            body = Body(b"".join(pieces))
+            pieces.clear()
+            yield body
+        finally:
+            self.held -= size or sum(map(len, pieces))
+
+    async def _arrive(self, receive: Receive, pieces: list[bytes]) -> None:
         try:
             async with asyncio.timeout(self._options.body_seconds):
                 await self._collect(receive, pieces)
-            return parse(b"".join(pieces))
         except TimeoutError:
             message = f"The body did not arrive within {self._options.body_seconds:g} s."
             raise ApiError(408, message, code="request_timeout", headers={"connection": "close"}) from None
-        finally:
-            self.held -= sum(map(len, pieces))
 
     async def _collect(self, receive: Receive, pieces: list[bytes]) -> None:
         size, more = 0, True
@@ -78,9 +102,8 @@ class BodyReader:
 
     def _check_room(self, more: int) -> None:
         if self.held + more > self._options.max_buffered_bytes:
-            retry = {"retry-after": str(RETRY_AFTER_SECONDS)}
-            message = "The server is reading too many large requests. Try again later."
-            raise ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded", headers=retry)
+            message = "Too many large requests are in flight. Try again later."
+            raise ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded", headers=RETRY)
 
 
 def parse(body: bytes) -> object:
@@ -124,9 +147,12 @@ def _finite(digits: str) -> float:
 
 
 def _check_type(headers: dict[bytes, bytes]) -> None:
-    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-    if media_type != b"application/json":
+    declared = Message()
+    declared["content-type"] = headers.get(b"content-type", b"").decode("latin-1")
+    if declared.get_content_type() != "application/json":
         raise ApiError(415, "Send the body as `Content-Type: application/json`.", code="unsupported_media_type")
+    if str(declared.get_content_charset(UTF_8)) not in (UTF_8, "utf8"):
+        raise ApiError(415, "Send the body in UTF-8: JSON has no other charset.", code="unsupported_charset")
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise ApiError(415, "Send the body without a Content-Encoding.", code="unsupported_content_encoding")
 

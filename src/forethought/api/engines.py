@@ -30,9 +30,7 @@ class Engines:
     """Starts and ends them; models that share an engine share its life."""
 
     def __init__(self, models: Sequence[ServedModel]) -> None:
-        reasoners = [served.reasoner for served in models]
-        reasoners += [served.summary_writer for served in models if served.summary_writer is not None]
-        self._engines = list({id(reasoner.engine): reasoner.engine for reasoner in reasoners}.values())
+        self._engines = list({id(engine): engine for served in models for engine in served.engines}.values())
         self._starting: asyncio.Task[None] | None = None
         self._followers: list[Follower] = []
         self._state: State = "loading"

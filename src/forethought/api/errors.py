@@ -10,6 +10,7 @@ from forethought.errors import (
     ContextLengthError,
     EngineDown,
     ForethoughtError,
+    GrammarFailed,
     QueueFull,
     RequestError,
 )
@@ -17,6 +18,8 @@ from forethought.errors import (
 INVALID = "invalid_request_error"
 SERVER = "server_error"
 RETRY_AFTER_SECONDS = 1
+RETRY = {"retry-after": str(RETRY_AFTER_SECONDS), "retry-after-ms": str(RETRY_AFTER_SECONDS * 1000)}
+"""The headers of what may be tried again in a moment."""
 
 
 class ApiError(Exception):
@@ -71,9 +74,19 @@ def unsupported_value(name: str, value: object, allowed: str) -> ApiError:
     )
 
 
+def only_allowed(name: str, condition: str) -> ApiError:
+    """A 400 for a parameter that says nothing without another one, in OpenAI's words."""
+    return invalid(f"The '{name}' parameter is only allowed when '{condition}' is enabled.", name, "invalid_value")
+
+
 def unavailable(message: str, code: str) -> ApiError:
     """A 503 for what will be there in a moment, or not at all."""
-    return ApiError(503, message, type=SERVER, code=code, headers={"retry-after": str(RETRY_AFTER_SECONDS)})
+    return ApiError(503, message, type=SERVER, code=code, headers=RETRY)
+
+
+def broken() -> ApiError:
+    """A part of ours failed in the middle of an answer. The log says more than a client may read."""
+    return ApiError(500, "The server failed while it answered. Please try again.", type=SERVER, code="internal_error")
 
 
 def api_error(error: ForethoughtError, param: str | None = None) -> ApiError:
@@ -82,12 +95,14 @@ def api_error(error: ForethoughtError, param: str | None = None) -> ApiError:
     match error:
         case ContextLengthError():
             return invalid(message, param, "context_length_exceeded")
+        case GrammarFailed():
+            return invalid(message, param, "grammar_failed")
         case RequestError():
             return invalid(message, param, "invalid_value")
         case QueueFull():
-            retry = {"retry-after": str(RETRY_AFTER_SECONDS), "retry-after-ms": str(RETRY_AFTER_SECONDS * 1000)}
-            return ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded", headers=retry)
+            return ApiError(429, message, type="rate_limit_error", code="rate_limit_exceeded", headers=RETRY)
         case EngineDown():
-            return unavailable(message, "engine_down")
+            # What it says is for whoever runs the server, and in the log; who asks can only ask again.
+            return unavailable("The model cannot answer at present. Ask again in a moment.", "engine_down")
         case _:
             return ApiError(500, message, type=SERVER, code="engine_error")

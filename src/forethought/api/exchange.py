@@ -5,19 +5,20 @@ Everything that can be refused is refused before the first byte of the response,
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl
 
+from forethought.api.body import Body, parse
 from forethought.api.errors import invalid
 from forethought.api.presence import Presence
 from forethought.api.record import RequestRecord
 from forethought.api.replies import send_json
 from forethought.api.served import LOCAL_TENANT, ServedModel
 from forethought.api.sse import Events, EventWriter, Framing
+from forethought.api.threads import InThread, Threads
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -73,8 +74,10 @@ class Api(Generic[RequestT]):
     """One of the two APIs: how it reads a request, begins to answer it, and writes the events."""
 
     parse: Callable[[object], RequestT]
-    start: Callable[[ServedModel, RequestT, str], Awaitable[AnswerStream]]
+    start: Callable[[ServedModel, RequestT, str, InThread], Awaitable[AnswerStream]]
     framing: Callable[[], Framing]
+    choices: Callable[[RequestT], int]
+    """How many generations a request asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Desk:
     catalog: Catalog
     admission: Admission
     bodies: BodyReader
+    threads: Threads
     engines: Engines
 
 
@@ -96,20 +100,25 @@ class Exchange(Generic[RequestT]):
         self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = RequestRecord.of(scope)
+        async with self._desk.bodies.read(scope, receive) as body, Presence(receive) as presence:
+            await presence.during(self._answer(scope, body, send))
+
+    async def _answer(self, scope: Scope, body: Body, send: Send) -> None:
+        desk, record = self._desk, RequestRecord.of(scope)
+        document = await desk.threads.read(body.size, parse, body.data)
         # Only then: a body that drips in must not take the place of a request that could be answered.
-        body = await self._desk.bodies.read(scope, receive)
-        with self._desk.admission.place(record):
-            request = self._api.parse(_with_deployment(body, scope["path_params"].get(DEPLOYMENT)))
-            served = self._desk.catalog.find(request.model)
+        with desk.admission.place(record) as place:
+            named = _with_deployment(document, scope["path_params"].get(DEPLOYMENT))
+            request = await desk.threads.read(body.size, self._api.parse, named)
+            place.widen(self._api.choices(request))
+            served = desk.catalog.find(request.model)
             record.concerns(served)
-            async with Presence(receive) as presence:
-                await presence.during(self._desk.engines.loaded())
-                answer = await presence.during(_begun(self._api.start(served, request, LOCAL_TENANT)))
-                try:
-                    await presence.during(self._send(answer, record, bool(request.stream), send))
-                finally:
-                    await answer.aclose()
+            await desk.engines.loaded()
+            answer = await self._api.start(served, request, LOCAL_TENANT, desk.threads.for_body(body.size))
+            try:
+                await self._send(answer, record, bool(request.stream), send)
+            finally:
+                await answer.aclose()
 
     async def _send(self, answer: AnswerStream, record: RequestRecord, streamed: bool, send: Send) -> None:
         record.streamed = streamed
@@ -130,20 +139,24 @@ class Count:
         self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = RequestRecord.of(scope)
-        body = await self._desk.bodies.read(scope, receive)
-        with self._desk.admission.place(record):
-            document = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+        async with self._desk.bodies.read(scope, receive) as body, Presence(receive) as presence:
+            await presence.during(self._answer(scope, body, send))
+
+    async def _answer(self, scope: Scope, body: Body, send: Send) -> None:
+        desk, record = self._desk, RequestRecord.of(scope)
+        read = await desk.threads.read(body.size, parse, body.data)
+        with desk.admission.place(record):
+            document = cast("dict[str, object]", read) if isinstance(read, dict) else {}
             named = document.get("model")
             if named is None:
                 raise invalid("Missing required parameter: 'model'.", "model", "missing_required_parameter")
             if not isinstance(named, str):
                 raise invalid("Invalid type for 'model': expected a string.", "model", "invalid_type")
-            served = self._desk.catalog.find(named)
+            served = desk.catalog.find(named)
             record.concerns(served)
-            await self._desk.engines.loaded()
+            await desk.engines.loaded()
             # In a thread, like the preparation of an answer: long inputs take long to become tokens.
-            await send_json(send, await asyncio.to_thread(self._count, served, document))
+            await send_json(send, await desk.threads.for_body(body.size)(self._count, served, document))
 
 
 def check_query(query: bytes, allowed: tuple[str, ...]) -> None:
@@ -153,10 +166,6 @@ def check_query(query: bytes, allowed: tuple[str, ...]) -> None:
             raise invalid(f"Unknown query parameter: '{name[:64]}'.", name[:64], "unknown_parameter")
         if name == API_VERSION and re.fullmatch(API_VERSION_PATTERN, value) is None:
             raise invalid("Invalid 'api-version': expected a date such as 2024-10-21.", name, "invalid_value")
-
-
-async def _begun(start: Awaitable[AnswerStream]) -> AnswerStream:
-    return await start
 
 
 def _with_deployment(body: object, deployment: str | None) -> object:

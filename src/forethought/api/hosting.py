@@ -14,13 +14,12 @@ from forethought.engine.spec import EngineSpec
 from forethought.errors import SettingsError
 from forethought.model import registry
 from forethought.reasoning.reasoner import Reasoner
+from forethought.reasoning.summary_settings import SummarySettings
 
 if TYPE_CHECKING:
     from forethought.api.auth import ApiKey
     from forethought.model.checkpoint import Checkpoint
     from forethought.settings import Settings
-
-WEIGHTS = "*.safetensors"
 
 
 def open_model(settings: Settings) -> ServedModel:
@@ -32,7 +31,7 @@ def open_model(settings: Settings) -> ServedModel:
     """
     serve = settings.serve
     reasoner = _reasoner(settings.model, settings)
-    day = serve.snapshot or weights_date(reasoner.checkpoint)
+    day = serve.snapshot or reasoner.checkpoint.created
     return ServedModel(
         alias=serve.name,
         snapshot=f"{serve.name}-{day}",
@@ -42,6 +41,7 @@ def open_model(settings: Settings) -> ServedModel:
         thinks=_thinks(reasoner.checkpoint, serve.think),
         lenient=serve.lenient,
         summary_writer=None if serve.summary_model is None else _reasoner(serve.summary_model, settings),
+        summary_settings=SummarySettings(serve.summary_part_timeout, serve.summary_final_timeout),
     )
 
 
@@ -64,13 +64,6 @@ def listening(settings: Settings) -> Listening:
         connections=serve.max_connections, head_seconds=serve.head_timeout, write_seconds=serve.write_timeout
     )
     return Listening(serve.host, serve.port, serve.drain_timeout, limits)
-
-
-def weights_date(checkpoint: Checkpoint) -> datetime.date:
-    """The day (UTC) on which the newest of its weights were written here; of an adapter's, when there is one."""
-    files = (checkpoint.adapter or checkpoint.directory).glob(WEIGHTS)
-    newest = max(file.stat().st_mtime for file in files)
-    return datetime.datetime.fromtimestamp(newest, datetime.UTC).date()
 
 
 def _reasoner(model: str, settings: Settings) -> Reasoner:

@@ -37,7 +37,7 @@ class ServerOptions:
         ungated: no gate has admitted the models, and every response says so.
         max_requests: generations at a time, running and queued; one more is answered with a 429.
         max_body_bytes: of one request.
-        max_buffered_bytes: of all bodies that are being read.
+        max_buffered_bytes: of the bodies of all requests in flight.
         body_seconds: that a body may take to arrive.
         ping_seconds: of silence after which a stream gets a comment, so that nobody between takes it for dead.
     """

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from starlette.types import Receive
-
-Result = TypeVar("Result")
 
 
 class ClientLeft(Exception):
@@ -28,14 +26,18 @@ class Presence:
     async def __aexit__(self, *exception: object) -> None:
         self._left.cancel()
 
-    async def during(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Does `work` for the client. Raises `ClientLeft`, and cancels the work, when it leaves before the end."""
+    async def during(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does `work` for the client. Raises `ClientLeft`, and cancels the work, when it leaves before the end.
+
+        The work yields nothing, so that nothing is lost when it ends in the moment in which its waiter is cancelled:
+        what it opens it closes itself.
+        """
         task = asyncio.create_task(work)
         try:
             await asyncio.wait({task, self._left}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 raise ClientLeft
-            return task.result()
+            task.result()
         finally:
             if not task.done():
                 task.cancel()

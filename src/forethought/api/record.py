@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from forethought.api.ids import new_id
+from forethought.api.parts import new_id
 
 if TYPE_CHECKING:
     from starlette.types import Scope

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.routing import Route
@@ -72,9 +73,9 @@ class _Operating:
 
 def operations(desk: Desk, engines: Engines, document: Callable[[], dict[str, Any]]) -> Sequence[Operation]:
     """All of them."""
-    generate = Exchange(desk, Api(responses.parse_create, responses.start, ResponsesFraming))
+    generate = Exchange(desk, Api(responses.parse_create, responses.start, ResponsesFraming, lambda _: 1))
     count = Count(desk, responses.count_input_tokens)
-    complete = Exchange(desk, Api(chat.parse_create, chat.start, ChatFraming))
+    complete = Exchange(desk, Api(chat.parse_create, chat.start, ChatFraming, attrgetter("choices")))
     table: list[Operation] = []
     for prefix, query in ((OPENAI, ()), (AZURE, (API_VERSION,)), (AZURE_DATED, (API_VERSION,))):
         table += [

@@ -74,8 +74,8 @@ CALL_DELTA: Schema = {
 }
 
 CHUNK = closed(
-    "A piece of a completion.",
-    ("usage",),
+    "A piece of a completion; `obfuscation` is there if it was asked for.",
+    ("usage", "obfuscation"),
     id=STRING,
     object=const("chat.completion.chunk"),
     created=INTEGER,
@@ -99,6 +99,7 @@ CHUNK = closed(
         )
     ),
     usage=nullable(ref("CompletionUsage")),
+    obfuscation=STRING,
 )
 
 

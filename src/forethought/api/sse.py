@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import to_json
 
 from forethought import logs
-from forethought.api.errors import SERVER
+from forethought.api.errors import broken
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -31,12 +31,7 @@ HEAD = (
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
-BROKEN: dict[str, Any] = {
-    "message": "The server failed while it answered. Please try again.",
-    "type": SERVER,
-    "param": None,
-    "code": "internal_error",
-}
+BROKEN = broken().error
 
 log = logs.get_logger(__name__)
 

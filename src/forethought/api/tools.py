@@ -5,6 +5,7 @@ definitions that prompts are made of, and the choice that binds the output.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, Tag
@@ -12,6 +13,7 @@ from pydantic import Field, Tag
 from forethought.api.errors import invalid
 from forethought.api.wire import Array, JsonObject, NotOffered, OnlyFalse, WireModel, by, by_shape
 from forethought.model.conversation import CustomInput, FreeInput, LarkInput, RegexInput, ToolDefinition
+from forethought.reasoning.output_grammar import can_bind
 from forethought.reasoning.tool_choice import AllowedTools, ForcedTool, ToolChoice
 
 ToolName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=128)]
@@ -30,6 +32,11 @@ class FunctionDefinition(WireModel):
     parameters: JsonObject | None = None
     strict: bool | None = None
 
+    @cached_property
+    def binds(self) -> bool:
+        """Whether it is strict: only if it says so."""
+        return bool(self.strict)
+
     def definition(self, param: str) -> ToolDefinition:
         """The tool as a prompt knows it. Raises `ApiError` for parameters that are no object."""
         kind = (self.parameters or {}).get("type", "object")
@@ -40,7 +47,7 @@ class FunctionDefinition(WireModel):
                 f"{param}.parameters",
                 "invalid_function_parameters",
             )
-        return ToolDefinition(self.name, self.description or "", self.parameters, bool(self.strict))
+        return ToolDefinition(self.name, self.description or "", self.parameters, self.binds)
 
 
 class TextInput(WireModel):
@@ -107,10 +114,16 @@ class _ResponsesTool(WireModel):
 
 
 class FunctionTool(FunctionDefinition, _ResponsesTool):
-    """A function, in Responses."""
+    """A function, in Responses. Without `strict` it is strict, as OpenAI has it, if its schema is one that can bind
+    the arguments; the response says whether it was."""
 
     type: Literal["function"]
     output_schema: NotOffered = None
+
+    @cached_property
+    def binds(self) -> bool:
+        """Whether it is strict."""
+        return can_bind(self.parameters) if self.strict is None else self.strict
 
 
 class CustomTool(_ResponsesTool):

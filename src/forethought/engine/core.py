@@ -29,7 +29,7 @@ from forethought.engine.sampler import RowSettings, Sampled, SampledRow, Sampler
 from forethought.engine.scheduler import Plan, Scheduler
 from forethought.engine.sequence import Sequence
 from forethought.engine.stops import StopStrings
-from forethought.errors import EngineError
+from forethought.errors import GrammarFailed
 from forethought.model.digest import json_digest, tensor_records
 from forethought.model.tokenizer import Tokenizer
 from forethought.settings import EngineSettings
@@ -214,8 +214,8 @@ class EngineCore:
                         masks[row] = mask_W
                     else:
                         ended[row] = "grammar", None
-                except EngineError as error:
-                    ended[row] = "error", str(error)
+                except GrammarFailed as error:
+                    ended[row] = "grammar_failed", str(error)
         return masks, ended
 
     def _emit(
@@ -237,8 +237,8 @@ class EngineCore:
             self._metrics.generated_tokens += 1
             try:
                 reason = sequence.accept(event.token_id, forced=event.forced)
-            except EngineError as failure:
-                self._end(sequence, "error", events, str(failure))
+            except GrammarFailed as failure:
+                self._end(sequence, "grammar_failed", events, str(failure))
                 continue
             if reason is not None:
                 self._end(sequence, reason, events)

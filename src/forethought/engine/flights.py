@@ -109,7 +109,7 @@ class Flights:
 
     def _expire(self, flight: Flight) -> None:
         message = f"The engine did not come back within {self._patience:g} s."
-        self.refuse(flight.number, EngineDown(message, "Try again later; the log says what keeps it."))
+        self.refuse(flight.number, EngineDown(message, "Ask again later."))
 
     def _remove(self, flight: Flight) -> None:
         self._stop_clock(flight)

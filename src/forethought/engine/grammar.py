@@ -5,7 +5,7 @@ collides with a real one. Where the grammar allows the end, the request's own st
 """
 
 import threading
-from collections import OrderedDict
+from functools import partial
 
 import llguidance
 import llguidance.numpy as bitmask
@@ -15,10 +15,12 @@ import numpy.typing as npt
 from forethought.engine.grammar_source import grammar_source, refusal
 from forethought.engine.protocol import Grammar, GrammarKind
 from forethought.engine.runner import Int32
-from forethought.errors import EngineError
+from forethought.engine.sized_cache import SizedCache
+from forethought.errors import GrammarFailed
 from forethought.model.tokenizer import Tokenizer
 
-COMPILED_KEPT = 128
+COMPILED_BYTES = 128 * 2**20
+"""That compiled grammars may take together, as far as can be told from outside."""
 _BITS = 32
 
 
@@ -39,7 +41,7 @@ class GrammarState:
         """Takes the next token of the output; True when nothing can follow it.
 
         Raises:
-            EngineError: the grammar cannot go on (llguidance hit one of its limits).
+            GrammarFailed: it cannot go on (llguidance hit one of its limits).
         """
         if not self.active:
             self.active = token == self._start_after
@@ -53,7 +55,7 @@ class GrammarState:
         to come.
 
         Raises:
-            EngineError: the grammar cannot go on (llguidance hit one of its limits).
+            GrammarFailed: it cannot go on (llguidance hit one of its limits).
         """
         if self._matcher.is_error():
             raise self._failure()
@@ -68,7 +70,7 @@ class GrammarState:
             return True
         if ending:
             return False
-        raise EngineError("The grammar allows no token here.", "Change the grammar: it demands what no token spells.")
+        raise GrammarFailed("The grammar allows no token here.", "Change the grammar: it demands what no token spells.")
 
     def fill(self, masks_GW: Int32, index: int) -> None:
         """Writes llguidance's mask of the next token into one row."""
@@ -78,10 +80,10 @@ class GrammarState:
         """What llguidance's executor wants to know to do the same."""
         return self._matcher, index
 
-    def _failure(self) -> EngineError:
+    def _failure(self) -> GrammarFailed:
         # What follows the first line is llguidance's state: the output so far and the whole grammar.
         reason = self._matcher.get_error().strip().partition("\n")[0]
-        return EngineError(f"The grammar failed: {reason}.", "Simplify the grammar.")
+        return GrammarFailed(f"The grammar failed: {reason}.", "Simplify it.")
 
 
 class GrammarCompiler:
@@ -92,7 +94,9 @@ class GrammarCompiler:
         self._vocab_size = vocab_size
         self._threads = threads
         self._lock = threading.Lock()
-        self._compiled: OrderedDict[tuple[GrammarKind, str], llguidance.LLMatcher] = OrderedDict()
+        self._compiled: SizedCache[tuple[GrammarKind, str], llguidance.LLMatcher] = SizedCache(
+            COMPILED_BYTES, lambda key, _: _compiled_size(key[1])
+        )
         self._tokenizer: llguidance.LLTokenizer | None = None
         self._executor: llguidance.LLExecutor | None = None
 
@@ -104,11 +108,7 @@ class GrammarCompiler:
         """
         key = grammar.kind, grammar.source
         with self._lock:
-            matcher = self._compiled.get(key) or self._matcher(grammar)
-            self._compiled[key] = matcher
-            self._compiled.move_to_end(key)
-            if len(self._compiled) > COMPILED_KEPT:
-                self._compiled.popitem(last=False)
+            matcher = self._compiled.get(key, partial(self._matcher, grammar))
             return GrammarState(matcher.deep_copy(), grammar.start_after, stop_ids)
 
     def masks(self, states: list[GrammarState]) -> Int32:
@@ -136,6 +136,11 @@ class GrammarCompiler:
 def allowed_tokens(mask_W: Int32, vocab_size: int) -> npt.NDArray[np.bool_]:
     """A mask as one boolean per token."""
     return np.unpackbits(mask_W.view(np.uint8), count=vocab_size, bitorder="little").view(np.bool_)
+
+
+def _compiled_size(source: str) -> int:
+    """About how many bytes a grammar takes when it is compiled: measured on schemas and grammars of all lengths."""
+    return 100_000 + 64 * len(source)
 
 
 class _Vocabulary:

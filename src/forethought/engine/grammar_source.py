@@ -5,12 +5,14 @@ https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
 
 import json
 import re
-from functools import lru_cache
+from functools import partial
+from sys import getsizeof
 from typing import Any, cast
 
 import llguidance
 
 from forethought.engine.protocol import Grammar, GrammarKind
+from forethought.engine.sized_cache import SizedCache
 from forethought.errors import GrammarError
 
 WHITESPACE = r"[\x20\n\r\t]{1,20}"
@@ -19,11 +21,15 @@ WHITESPACE = r"[\x20\n\r\t]{1,20}"
 OPTIONS = "x-guidance"
 """The key under which a schema may tell llguidance to be lenient, say. It is ours to set."""
 
-PARTS_KEPT = 1024
-"""The same tools come with every turn of a conversation."""
+PARTS_BYTES = 16 * 2**20
+"""Of parts that are kept, with their sources: the same tools come with every turn of a conversation."""
 
 # Strings, regexes and comments, to be passed over; the group is what names something outside the grammar.
 _OUTSIDE = re.compile(r'"(?:\\.|[^"\\])*"|(?:#|//)[^\n]*|/(?:\\.|[^/\\])+/|(<[^<>\s]+>|@[\w-]+)')
+
+_parts: SizedCache[Grammar, str] = SizedCache(
+    PARTS_BYTES, lambda grammar, part: getsizeof(grammar.source) + getsizeof(part)
+)
 
 
 def grammar_source(grammar: Grammar) -> str:
@@ -49,7 +55,6 @@ def check_grammar(grammar: Grammar) -> None:
         raise refusal(grammar.kind, messages[0])
 
 
-@lru_cache(maxsize=PARTS_KEPT)
 def lark_part(grammar: Grammar) -> str:
     """The constraint as the body of one rule in a lark grammar. It has to stand on a line of its own.
 
@@ -57,6 +62,10 @@ def lark_part(grammar: Grammar) -> str:
         GrammarError: it cannot be compiled, or is a grammar that names special tokens or other grammars: those belong
             to the larger one.
     """
+    return _parts.get(grammar, partial(_lark_part, grammar))
+
+
+def _lark_part(grammar: Grammar) -> str:
     check_grammar(grammar)
     match grammar.kind:
         case "json_schema":

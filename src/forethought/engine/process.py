@@ -243,7 +243,7 @@ class ProcessEngine:
             except (CheckpointError, EngineError) as error:
                 cause = error
                 failures += 1
-                log.error("engine process failed to start", cause=cause.message, failures=failures)
+                log.error("engine process failed to start", cause=cause.message, remedy=cause.remedy, failures=failures)
         message = f"The engine was given up after {failures} failures in a row, of which the last: {cause.message}"
         raise EngineDown(message, cause.remedy)
 
@@ -255,11 +255,11 @@ class ProcessEngine:
             how = f"did not finish a step within {self._settings.step_timeout:g} s and was killed"
             remedy = "Raise engine.step_timeout, or lower engine.max_step_tokens, if the machine is slow."
         self._past, self._latest = self._latest.after(self._past), EngineMetrics()
-        again = "Send the request again; the engine restarts by itself."
-        lost = self._flights.lose(f"The engine process {how}. {again} Should it keep failing: {remedy}")
+        # Whoever asked can only ask again; what is to be done about it is for whoever reads the log.
+        lost = self._flights.lose(f"The engine process {how}. Ask again: it restarts by itself.")
         undone = f"The engine process {how} before it had replaced the weights; those before are in force."
         self._updates.lose(EngineDown(undone, "Try the update again."))
-        log.error("engine process lost", pid=child.pid, how=how, requests=lost)
+        log.error("engine process lost", pid=child.pid, how=how, requests=lost, remedy=remedy)
         return EngineDown(f"The engine process {how}.{child.last_words}", remedy)
 
     async def _hangs(self, child: ChildProcess) -> bool:
@@ -283,11 +283,11 @@ class ProcessEngine:
         message, remedy = f"The engine failed: {error!r}.", "Report what the log says."
         if isinstance(error, ForethoughtError):
             message, remedy = error.message, error.remedy or "Mend the cause."
-        log.error("engine given up", error=error)
+        log.error("engine given up", error=error, cause=message, remedy=remedy)
         self._down = (message, f"{remedy} Then start the engine again.")
         if self._child is not None:
             self._child.hang_up()
-        self._flights.lose(message)
+        self._flights.lose("The engine failed. Ask again later.")
         self._flights.turn_away(*self._down)
         self._settled.set()
 

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     # Not at run time: a command line whose engine lives in another process starts without torch, a second sooner.
     import torch
 
-StopReason = Literal["stop_token", "stop_string", "max_tokens", "context", "grammar", "cancelled", "error"]
+StopReason = Literal[
+    "stop_token", "stop_string", "max_tokens", "context", "grammar", "grammar_failed", "cancelled", "error"
+]
+"""What may end a request. "grammar" is the end of all that it allows; "grammar_failed" says that it cannot be followed
+any further, and is the fault of who wrote it."""
 GrammarKind = Literal["json_schema", "regex", "lark"]
 ThinkingClosed = Literal["budget", "limit", "stop"]
 
@@ -155,7 +159,7 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of a stream. `error` is set when `reason` is "error".
+    """The last event of a stream. `error` is set when `reason` is "error" or "grammar_failed".
 
     `thinking_closed` says that the thinking was ended by force: its budget ("budget") or the token limit ("limit")
     was reached, or the model wanted to stop without an answer ("stop").
@@ -239,7 +243,7 @@ class Engine(Protocol):
         A refusal is raised here when it is known at once (`EngineDown`, `QueueFull`, `ContextLengthError`,
         `RequestError`), else by the stream in place of its first event (`GrammarError`, whatever only the
         process that runs the model can tell, or `EngineDown` when it does not come back). After the first
-        event a stream raises nothing: a failure is its `Finished`, with reason "error".
+        event a stream raises nothing: a failure is its `Finished`, with reason "error" or "grammar_failed".
         """
         ...
 

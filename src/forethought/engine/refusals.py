@@ -10,7 +10,7 @@ CLOSED = ("The engine is closed.", "Make a new one.")
 def queue_full(waiting: int) -> QueueFull:
     """No more may wait than those that do."""
     message = f"{waiting} requests are waiting, the most there may be."
-    return QueueFull(message, "Try again later, or raise engine.max_queued.")
+    return QueueFull(message, "Ask again later.")
 
 
 def id_in_flight(request_id: str) -> RequestError:

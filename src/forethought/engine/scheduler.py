@@ -4,7 +4,8 @@ Each request has a rank that never changes: the step in which it arrived, plus a
 the lower rank is admitted first, gets its prompt computed first, and is the last to give up its blocks. So within a
 priority requests run in the order of their arrival, a more important one overtakes, and none starves: after enough
 steps every newcomer has a higher rank. The sequence with the lowest rank is never preempted, and no request is taken
-that would not fit alone, so there is always one that gets on.
+that would not fit alone, so there is always one that gets on. Only a prompt that is much shorter than the one in front
+may pass it (`prefill.py`).
 """
 
 from bisect import bisect_left, insort
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from forethought.engine.blocks import BlockManager, blocks_for
+from forethought.engine.prefill import HeldUp, divide, pending
 from forethought.engine.prefix_tree import Match
 from forethought.engine.refusals import queue_full
 from forethought.engine.runner import BLOCK_SIZE
@@ -22,6 +24,10 @@ AGING_STEPS = 256
 """The handicap of one level of priority: for so many steps (some 10 s) a more important newcomer overtakes."""
 
 _rank = attrgetter("rank")
+
+
+def _length(sequence: Sequence) -> int:
+    return len(sequence.tokens)
 
 
 @dataclass(slots=True)
@@ -84,15 +90,8 @@ class Scheduler:
         self._steps += 1
         self._grow()
         copies = self._admit()
-        decodes = [sequence for sequence in self.running if _pending(sequence) == 1]
-        plan = Plan(decodes, copies=copies)
-        budget = self._max_tokens - len(decodes)
-        for sequence in self.running:
-            count = min(_pending(sequence), budget)
-            if count and _pending(sequence) > 1:
-                plan.chunks.append((sequence, count))
-                budget -= count
-        return plan
+        decodes = [sequence for sequence in self.running if pending(sequence) == 1]
+        return Plan(decodes, divide(self._prompts(), self._max_tokens - len(decodes)), copies)
 
     def advance(self, sequence: Sequence, count: int) -> None:
         """The KV of `count` more tokens is there."""
@@ -119,12 +118,14 @@ class Scheduler:
                 self._preempt(self.running[-1])
 
     def _admit(self) -> list[tuple[int, int]]:
-        """Lets in, by rank, as many as can begin in this step. The blocks to copy for them."""
+        """Lets in, by rank, as many as can begin in this step, and then who may pass them. The blocks to copy for
+        them."""
         copies: list[tuple[int, int]] = []
         index = 0
         while index < len(self.waiting):
             sequence = self.waiting[index]
             if self._claimed(sequence) >= self._max_tokens:
+                self._admit_passing(index, copies)
                 break
             match = self._blocks.match(sequence.content)
             if self._sharing and self._will_be_cached(sequence, match.tokens):
@@ -138,16 +139,45 @@ class Scheduler:
                 break
         return copies
 
+    def _admit_passing(self, index: int, copies: list[tuple[int, int]]) -> None:
+        """Lets in the shortest of those that wait from `index` on, as far as their share of the step goes. They leave
+        the memory that the first of them waits for."""
+        prompts = self._prompts()
+        tokens = self._max_tokens - (len(self.running) - len(prompts))
+        held = HeldUp.of(prompts, tokens)
+        if held is None:
+            return
+        # What of a prompt is cached is not known before it is looked up, and there may be many.
+        short = [each for each in self.waiting[index:] if held.lets_pass(each, len(each.tokens))]
+        first = self.waiting[index]
+        reserved = 0 if first in short else blocks_for(len(first.tokens))
+        behind = (each for each in prompts if each.rank > held.sequence.rank)
+        passing = [pending(each) for each in behind if held.lets_pass(each, pending(each))]
+        for sequence in sorted(short, key=_length):
+            if sum(length for length in passing if length <= len(sequence.tokens)) >= held.passing:
+                break
+            match = self._blocks.match(sequence.content)
+            if self._sharing and self._will_be_cached(sequence, match.tokens):
+                continue
+            if not self._open(sequence, match, copies, reserved):
+                break
+            _take(self.waiting, sequence)
+            passing.append(pending(sequence))
+
     def _claimed(self, sequence: Sequence) -> int:
         """Tokens of this step that others get before a sequence: all who decode, and the prompts in front of it."""
-        return sum(pending for other in self.running if (pending := _pending(other)) == 1 or other.rank < sequence.rank)
+        return sum(left for other in self.running if (left := pending(other)) == 1 or other.rank < sequence.rank)
 
-    def _open(self, sequence: Sequence, match: Match, copies: list[tuple[int, int]]) -> bool:
-        """Gives a waiting sequence its blocks and its place, if there is room for both."""
+    def _prompts(self) -> list[Sequence]:
+        """Those that run and have not begun to decode, by rank."""
+        return [sequence for sequence in self.running if pending(sequence) > 1]
+
+    def _open(self, sequence: Sequence, match: Match, copies: list[tuple[int, int]], reserved: int = 0) -> bool:
+        """Gives a waiting sequence its blocks and its place, if there is room for both and `reserved` blocks stay."""
         if len(self.running) >= self._max_running:
             return False
         # One block for each that runs, so that the newcomer is not preempted as soon as they grow.
-        opened = self._blocks.open(match, len(sequence.tokens), headroom=len(self.running))
+        opened = self._blocks.open(match, len(sequence.tokens), headroom=len(self.running) + reserved)
         if opened is None:
             return False
         sequence.table, copy = opened
@@ -179,7 +209,7 @@ class Scheduler:
         return any(
             leader.content[cached:end] == wanted
             for leader in self.running
-            if _pending(leader) > 1 and leader.rank < sequence.rank
+            if pending(leader) > 1 and leader.rank < sequence.rank
         )
 
     def _preempt(self, sequence: Sequence, *, keep: bool = True) -> None:
@@ -188,11 +218,6 @@ class Scheduler:
         sequence.computed = 0
         insort(self.waiting, sequence, key=_rank)
         self.preemptions += 1
-
-
-def _pending(sequence: Sequence) -> int:
-    """Known tokens whose KV is not computed."""
-    return len(sequence.tokens) - sequence.computed
 
 
 def _take(ranked: list[Sequence], sequence: Sequence) -> None:

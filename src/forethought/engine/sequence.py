@@ -92,7 +92,7 @@ class Sequence:
         """Appends a token of the output. Returns why the request ends with it, or None.
 
         Raises:
-            EngineError: the grammar failed.
+            GrammarFailed: the grammar does not go on from here.
         """
         self.tokens.append(token)
         if self.content is not self.tokens:

@@ -5,6 +5,7 @@ dequantises it once with our own bit-exact code, checks the result against the d
 Face directory in the cache. Nothing is ever half there: the directory appears under its name when it is complete.
 """
 
+import datetime
 import fcntl
 import hashlib
 import importlib.util
@@ -41,6 +42,9 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GOLDEN_DIGEST = "sha256:3c39e0462a3ff3ca078eb9efad543ce1ca5b0e85332daf2ec6c30b4b5124d00b"
 """The digest of the pulled checkpoint. It changes only when our renderer does."""
+
+CREATED = datetime.date(2025, 2, 7)
+"""The day on which the package was announced."""
 
 CONTEXT_LENGTH = 8192
 GENERATION_DEFAULTS = GenerationDefaults(temperature=0.2, top_p=0.9)
@@ -161,6 +165,7 @@ def _convert(path: Path, directory: Path, progress: Progress) -> None:
         Manifest(
             renderer=RendererSpec(name="forethought", version=1),
             capabilities=Capabilities(context_length=CONTEXT_LENGTH),
+            created=CREATED,
         ),
     )
     write_tensors(directory, tensors)

@@ -10,6 +10,7 @@ lives in another process) starts a second sooner.
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -49,10 +50,14 @@ __all__ = ["Capabilities", "Checkpoint", "GenerationDefaults", "LoadOptions"]
 # Which ids begin, end and pad a text: nothing to our decoder, but transformers and vLLM look here.
 _TOKEN_KEYS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
+UNDATED = datetime.date(1970, 1, 1)
+"""Of checkpoints that do not say when they were made. When their files were written here says nothing about them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """An opened checkpoint. Opening reads no weights, except to check that an adapter belongs to its base."""
+    """An opened checkpoint. Opening reads no weights, except to check that an adapter belongs to its base. `created` is
+    the day on which it was made, as it says itself: the same on every machine."""
 
     directory: Path
     adapter: Path | None
@@ -61,6 +66,7 @@ class Checkpoint:
     renderer: Renderer
     capabilities: Capabilities
     generation: GenerationDefaults
+    created: datetime.date = UNDATED
 
     @classmethod
     def open(cls, directory: Path, adapter: Path | None = None) -> Checkpoint:
@@ -86,7 +92,8 @@ class Checkpoint:
                 "Tokenizer and weights do not belong together; fetch the checkpoint again.",
             )
         renderer = load_renderer(directory, tokenizer)
-        capabilities = read_manifest(directory).capabilities or _detected(renderer, config)
+        manifest = read_manifest(directory)
+        capabilities = manifest.capabilities or _detected(renderer, config)
         generation = directory / GENERATION
         return cls(
             directory=directory,
@@ -96,6 +103,7 @@ class Checkpoint:
             renderer=renderer,
             capabilities=_fitting(capabilities, config, directory),
             generation=GenerationDefaults.from_hf(read_object(generation) if generation.exists() else {}),
+            created=manifest.created or UNDATED,
         )
 
     def _with_adapter(self, adapter: Path) -> Checkpoint:
@@ -116,6 +124,7 @@ class Checkpoint:
             else self.renderer,
             capabilities=_fitting(manifest.capabilities or self.capabilities, self.config, adapter),
             generation=GenerationDefaults.from_hf(read_object(generation)) if generation.exists() else self.generation,
+            created=manifest.created or self.created,
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -254,12 +263,13 @@ def _copy(names: Iterable[str], source: Path, target: Path) -> None:
 
 
 def _declare(target: Path, sources: list[Path], capabilities: Capabilities, base: str | None = None) -> None:
-    """Copies what the sources declare beside their weights; what comes last wins."""
+    """Copies what the sources declare beside their weights; what comes last wins. The weights are of today."""
     renderer = None
     for source in sources:
         _copy((GENERATION,), source, target)
         renderer = read_manifest(source).renderer or renderer
-    write_manifest(target, Manifest(renderer=renderer, capabilities=capabilities, base=base))
+    today = datetime.datetime.now(datetime.UTC).date()
+    write_manifest(target, Manifest(renderer=renderer, capabilities=capabilities, base=base, created=today))
 
 
 def _detected(renderer: Renderer, config: DecoderConfig) -> Capabilities:

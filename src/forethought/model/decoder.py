@@ -14,6 +14,7 @@ from torch import nn
 from forethought.errors import CheckpointError
 from forethought.model.attention import Attention, FullAttention, causal_mask
 from forethought.model.config import DecoderConfig
+from forethought.model.norm import rms_norm
 from forethought.model.rope import inverse_frequencies, rope_angles, rotate
 
 INITIAL_DEVIATION = 0.02
@@ -24,7 +25,7 @@ _MISMATCH_REMEDY = "Weights and config.json do not belong together; fetch the ch
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm, computed in float32."""
+    """Root-mean-square norm, computed in float32; what comes out has the dtype of its weight."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -32,9 +33,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        wide = hidden.float()
-        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * wide.to(hidden.dtype)
+        return rms_norm(hidden, self.weight, self.eps)
 
 
 class Linear(nn.Linear):

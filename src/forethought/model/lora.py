@@ -48,11 +48,18 @@ def save_adapter(
 
 
 def attach(
-    decoder: Decoder, config: LoraConfig, tensors: Mapping[str, torch.Tensor] | None = None
+    decoder: Decoder,
+    config: LoraConfig,
+    tensors: Mapping[str, torch.Tensor] | None = None,
+    unrounded: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, nn.Parameter]:
     """Puts an adapter beside the decoder's weights, which are frozen; with no tensors a fresh one that changes nothing.
 
     Returns the adapter's parameters by name, all trainable: what an optimiser takes and `save_adapter` writes.
+
+    Args:
+        unrounded: the base's tensors, if the decoder was made of them in a shorter dtype. With them the layers compute
+            with the same weights as a decoder of that dtype made of merged tensors.
 
     Raises:
         CheckpointError: adapter and decoder do not fit each other, or the decoder has an adapter already.
@@ -68,7 +75,9 @@ def attach(
         parent, _, child = name.rpartition(".")
         linear = decoder.get_submodule(name)
         assert isinstance(linear, Linear)
-        setattr(decoder.get_submodule(parent), child, LoraLinear(linear, config.rank, config.scale, config.dropout))
+        whole = None if unrounded is None else unrounded[f"{name}.weight"]
+        layer = LoraLinear(linear, config.rank, config.scale, config.dropout, whole)
+        setattr(decoder.get_submodule(parent), child, layer)
     if config.input_token_ids:
         decoder.model.embed_tokens = TokenRowEmbedding(decoder.model.embed_tokens, config.input_token_ids)
     if config.output_token_ids and decoder.lm_head is not None:

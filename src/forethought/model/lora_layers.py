@@ -2,10 +2,18 @@
 
 Each takes the place of a layer and keeps the name of its weight; the names of the adapter's parameters are PEFT's
 without the prefix. Adapter weights are float32 whatever the base is, so that small updates are not rounded away.
-Sizes: B rows, T tokens, C hidden size, V vocabulary, N trained rows.
+
+A layer computes with the sum of both, in the base's dtype, which it makes anew whenever one of them has changed. That
+is what an engine gets when the adapter is merged, so a model learns with the weights that it samples with, to the bit;
+and the low-rank products cost time in the backward pass only.
+
+Sizes: B rows, T tokens, C hidden size, V vocabulary, N trained rows, M tokens of all rows, I and O inputs and outputs
+of a layer, R the rank.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,23 +22,102 @@ from torch import nn
 from forethought.model.decoder import Embedding, Linear
 
 
-class LoraLinear(Linear):
-    """A linear layer with a low-rank update: `W x + scale · B A dropout(x)`. A fresh one has B = 0: no change yet."""
+class Derived:
+    """Tensors computed from others, and again when one of those has been written to."""
 
-    def __init__(self, base: Linear, rank: int, scale: float, dropout: float) -> None:
+    def __init__(self) -> None:
+        self._versions: tuple[tuple[int, int], ...] = ()
+        self._tensors: tuple[torch.Tensor, ...] = ()
+
+    def get(
+        self, sources: tuple[torch.Tensor, ...], compute: Callable[[], tuple[torch.Tensor, ...]]
+    ) -> tuple[torch.Tensor, ...]:
+        """What `compute` makes of `sources`."""
+        versions = tuple((source.data_ptr(), source._version) for source in sources)
+        if versions != self._versions:
+            with torch.no_grad():
+                self._tensors = compute()
+            self._versions = versions
+        return self._tensors
+
+
+class LoraLinear(Linear):
+    """A linear layer with a low-rank update: `W x + scale · B A dropout(x)`. A fresh one has B = 0: no change yet.
+
+    `unrounded_OI` is the base's weight where the base has been rounded to a shorter dtype: the update is added to it, and
+    the sum rounded once.
+    """
+
+    def __init__(
+        self, base: Linear, rank: int, scale: float, dropout: float, unrounded_OI: torch.Tensor | None = None
+    ) -> None:
         super().__init__(base.in_features, base.out_features, bias=False, device="meta")  # pyright: ignore[reportUnknownMemberType]
         self.weight, self.bias = base.weight, base.bias
         device = base.weight.device
         self.lora_A = nn.Linear(base.in_features, rank, bias=False, device=device, dtype=torch.float32)
         self.lora_B = nn.Linear(rank, base.out_features, bias=False, device=device, dtype=torch.float32)
         self.dropout, self.scale = dropout, scale
+        self._unrounded_OI, self._derived = unrounded_OI, Derived()
         nn.init.kaiming_uniform_(self.lora_A.weight, a=math.sqrt(5))
         nn.init.zeros_(self.lora_B.weight)
 
+    def merged(self) -> torch.Tensor:
+        """The weight with the update in it, `weight_OI` in the base's dtype; valid until the adapter changes."""
+        return self._compute()[0]
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        output = super().forward(input)
-        dropped = F.dropout(input.float(), self.dropout, self.training)
-        return (output + self.lora_B(self.lora_A(dropped)) * self.scale).to(output.dtype)
+        if self.training and self.dropout:
+            dropped = F.dropout(input.float(), self.dropout)
+            output = super().forward(input)
+            return (output + self.lora_B(self.lora_A(dropped)) * self.scale).to(output.dtype)
+        weight_OI, a_RI, b_OR = self._compute()
+        if not torch.is_grad_enabled():
+            return F.linear(input, weight_OI, self.bias)
+        output = _LowRank.apply(input, self.lora_A.weight, self.lora_B.weight, weight_OI, a_RI, b_OR, self.scale)
+        return output if self.bias is None else output + self.bias  # pyright: ignore
+
+    def _compute(self) -> tuple[torch.Tensor, ...]:
+        """The merged weight, and the two factors in its dtype."""
+        dtype, a_RI, b_OR = self.weight.dtype, self.lora_A.weight, self.lora_B.weight
+        base_OI = self.weight if self._unrounded_OI is None else self._unrounded_OI
+
+        def compute() -> tuple[torch.Tensor, ...]:
+            wide = torch.promote_types(base_OI.dtype, torch.float32)
+            merged_OI = base_OI.to(wide) + (b_OR @ a_RI).to(wide).mul_(self.scale)
+            return merged_OI.to(dtype), a_RI.to(dtype, copy=True), b_OR.to(dtype, copy=True)
+
+        return self._derived.get((base_OI, a_RI, b_OR), compute)
+
+
+class _LowRank(torch.autograd.Function):
+    """Forward with the merged weight; backward to the input and to the two factors."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        input: torch.Tensor,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        weight_OI: torch.Tensor,
+        a_RI: torch.Tensor,
+        b_OR: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(input, weight_OI, a_RI, b_OR)
+        ctx.scale, ctx.dtype = scale, a.dtype
+        return F.linear(input, weight_OI)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        input, weight_OI, a_RI, b_OR = ctx.saved_tensors
+        grad_MO, input_MI = grad.flatten(0, -2), input.flatten(0, -2)
+        low_grad_MR = grad_MO @ b_OR
+        low_MR = input_MI @ a_RI.t()
+        # The tall factor's gradient is computed lying down: that way round the product is twice as fast.
+        of_a = (low_grad_MR.t() @ input_MI).to(ctx.dtype).mul_(ctx.scale)
+        of_b = (low_MR.t() @ grad_MO).t().to(ctx.dtype, copy=True).mul_(ctx.scale)
+        of_input = (grad_MO @ weight_OI).view(input.shape) if ctx.needs_input_grad[0] else None
+        return of_input, of_a, of_b, None, None, None, None
 
 
 class TokenRows(nn.Module):
@@ -47,6 +134,15 @@ class TokenRows(nn.Module):
         self.register_buffer("slots_V", slots_V, persistent=False)
         self.token_ids_N: torch.Tensor
         self.slots_V: torch.Tensor
+        self._derived = Derived()
+
+    def merged(self, table_VC: torch.Tensor) -> torch.Tensor:
+        """The table with the trained rows in it; valid until they change."""
+
+        def compute() -> tuple[torch.Tensor, ...]:
+            return (table_VC.index_copy(0, self.token_ids_N, self.trainable_tokens_delta.to(table_VC.dtype)),)
+
+        return self._derived.get((table_VC, self.trainable_tokens_delta), compute)[0]
 
     def look_up(self, token_ids_BT: torch.Tensor, embeddings_BTC: torch.Tensor) -> torch.Tensor:
         """The embeddings, with the trained rows in their places."""

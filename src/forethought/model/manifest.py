@@ -4,6 +4,7 @@ The file is ours and optional. Without it a checkpoint speaks through its own ch
 the context length of its config; an adapter inherits what its base declares, but must name that base.
 """
 
+import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,7 +39,8 @@ class Capabilities(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The content of `forethought.json`. `base` is the digest of the checkpoint that an adapter belongs to."""
+    """The content of `forethought.json`. `base` is the digest of the checkpoint that an adapter belongs to, `created`
+    the day (UTC) on which the weights were made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -46,6 +48,7 @@ class Manifest(BaseModel):
     renderer: RendererSpec | None = None
     capabilities: Capabilities | None = None
     base: Digest | None = None
+    created: Annotated[datetime.date, Field(strict=False)] | None = None
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -71,4 +74,4 @@ def read_manifest(directory: Path) -> Manifest:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Writes `forethought.json`."""
-    write_object(directory / MANIFEST, manifest.model_dump(exclude_none=True))
+    write_object(directory / MANIFEST, manifest.model_dump(mode="json", exclude_none=True))

@@ -1,7 +1,8 @@
 """The models that have a name: what they are, how to get them, and how a name or a directory becomes a checkpoint."""
 
+import datetime
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forethought.errors import CheckpointError
@@ -23,6 +24,7 @@ class Entry:
     parameters: int
     license: str
     digest: str
+    created: datetime.date
     directory: Callable[[Path], Path]
     pull: Callable[[Path, Progress], Path]
     verify: Callable[[Path], str]
@@ -35,6 +37,7 @@ MODELS = {
         parameters=134_515_008,
         license="Apache-2.0",
         digest=base.GOLDEN_DIGEST,
+        created=base.CREATED,
         directory=base.model_directory,
         pull=base.pull,
         verify=base.verify,
@@ -72,8 +75,8 @@ def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
     Raises:
         CheckpointError: nothing is there; the message has the command that mends it.
     """
-    if name_or_directory in MODELS:
-        return Checkpoint.open(existing(MODELS[name_or_directory], settings))
+    if (known := MODELS.get(name_or_directory)) is not None:
+        return replace(Checkpoint.open(existing(known, settings)), created=known.created)
     directory = Path(name_or_directory).expanduser()
     if (directory / CONFIG).exists():
         return Checkpoint.open(directory)

@@ -70,8 +70,34 @@ def rope_tables(config: DecoderConfig, length: int) -> tuple[torch.Tensor, torch
 
 
 def rotate(heads_BTHD: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor) -> torch.Tensor:
-    """Turns queries or keys by the angles of their positions; computed in float32, returned in the given dtype."""
+    """Turns queries or keys by the angles of their positions; computed in the dtype of these, returned in the heads'."""
+    if torch.is_grad_enabled() and heads_BTHD.requires_grad:
+        return _Rotation.apply(heads_BTHD, cos_BTK, sin_BTK)  # pyright: ignore
+    return _turned(heads_BTHD, cos_BTK, sin_BTK)
+
+
+class _Rotation(torch.autograd.Function):
+    """One step of autograd: the gradient of a rotation is the rotation back."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: torch.autograd.function.FunctionCtx, heads_BTHD: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(cos_BTK, sin_BTK)
+        return _turned(heads_BTHD, cos_BTK, sin_BTK)
+
+    @staticmethod
+    def backward(ctx, grad_BTHD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore
+        cos_BTK, sin_BTK = ctx.saved_tensors
+        return _turned(grad_BTHD, cos_BTK, -sin_BTK), None, None
+
+
+def _turned(heads_BTHD: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor) -> torch.Tensor:
     cos_BT1K, sin_BT1K = cos_BTK[..., None, :], sin_BTK[..., None, :]
-    first, second = heads_BTHD.float().chunk(2, dim=-1)
-    turned = (first * cos_BT1K - second * sin_BT1K, second * cos_BT1K + first * sin_BT1K)
-    return torch.cat(turned, dim=-1).to(heads_BTHD.dtype)
+    wide_BTHD = heads_BTHD.to(torch.promote_types(heads_BTHD.dtype, cos_BTK.dtype))
+    first, second = wide_BTHD.chunk(2, dim=-1)
+    turned_BTHD = torch.empty_like(wide_BTHD)
+    half = first.shape[-1]
+    torch.mul(first, cos_BT1K, out=turned_BTHD[..., :half]).addcmul_(second, sin_BT1K, value=-1)
+    torch.mul(second, cos_BT1K, out=turned_BTHD[..., half:]).addcmul_(first, sin_BT1K)
+    return turned_BTHD.to(heads_BTHD.dtype)

@@ -23,7 +23,7 @@ from forethought.reasoning.items import ItemWriter
 
 log = get_logger(__name__)
 
-CUT_OFF = ("max_tokens", "context", "cancelled", "error")
+CUT_OFF = ("max_tokens", "context", "cancelled", "grammar_failed", "error")
 """Stop reasons that come from outside: what they leave unfinished is not the model's mistake."""
 
 
@@ -82,8 +82,8 @@ class Assembly:
         return [*self._items.close("incomplete"), TurnDone("failed", usage, error=self._error or error)]
 
     def _outcome(self, finished: Finished) -> tuple[TurnStatus, IncompleteReason | None]:
-        if self._error is None and finished.reason == "error" and not self._stop.matched:
-            self._error = TurnError("engine_error", finished.error or "The engine failed. Ask again.")
+        if self._error is None and not self._stop.matched:
+            self._error = self._failure(finished)
         if self._error is not None:
             return "failed", None
         if self._stop.matched:
@@ -99,6 +99,17 @@ class Assembly:
                 # The model may stop while it thinks. That is not an answer, not even an empty one.
                 unanswered = self._items.kind in ("thinking", "tool_call")
                 return ("incomplete", "no_answer") if unanswered else ("completed", None)
+
+    def _failure(self, finished: Finished) -> TurnError | None:
+        """What the engine could not do, if anything."""
+        match finished.reason:
+            case "error":
+                return TurnError("engine_error", finished.error or "The engine failed. Ask again.")
+            case "grammar_failed":
+                where = f"In a call of {self._items.tool}: " if self._items.tool else ""
+                return TurnError("grammar_failed", f"{where}{finished.error or 'The grammar failed.'}")
+            case _:
+                return None
 
     def _piece(self, piece: pieces.Piece) -> list[Event]:
         if self.settled:

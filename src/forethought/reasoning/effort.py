@@ -5,6 +5,7 @@ effort, the context and the caller's token limit only, never on the length of th
 conversation then begin alike, and the engine finds their prefix in its cache.
 """
 
+from math import ceil
 from typing import Final
 
 from forethought.model.conversation import Effort
@@ -31,3 +32,11 @@ def thinking_budget(effort: Effort, context_length: int, max_output_tokens: int 
 def answer_reserve(max_tokens: int) -> int:
     """Tokens of an output of `max_tokens` at which thinking is closed, so that an answer still fits."""
     return min(RESERVE_TOKENS, int(max_tokens * RESERVE_SHARE))
+
+
+def output_room(budget: int, end_tokens: int, answer_tokens: int) -> int:
+    """The smallest `max_output_tokens` under which all of a budget can be thought, the thinking be closed with
+    `end_tokens`, and this much be answered."""
+    thought = budget + end_tokens
+    reserved = min(RESERVE_TOKENS, ceil(thought * RESERVE_SHARE / (1 - RESERVE_SHARE)))
+    return thought + max(answer_tokens, reserved)

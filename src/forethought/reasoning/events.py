@@ -27,7 +27,7 @@ ItemStatus = Literal["completed", "incomplete"]
 OutputItem = Thinking | Message | ToolCall
 TurnStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 IncompleteReason = Literal["max_output_tokens", "context", "no_answer"]
-ErrorCode = Literal["malformed_tool_call", "engine_error", "internal_error"]
+ErrorCode = Literal["malformed_tool_call", "grammar_failed", "engine_error", "internal_error"]
 
 
 @dataclass(frozen=True, slots=True)

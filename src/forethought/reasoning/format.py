@@ -51,16 +51,21 @@ def grammar_for(output_format: OutputFormat, start_after: int | None) -> Grammar
         case FreeText():
             return None
         case JsonSchema(schema):
-            return Grammar("json_schema", _json(schema), start_after)
+            return json_grammar(schema, start_after)
         case Regex(pattern):
             return Grammar("regex", pattern, start_after)
         case Lark(grammar):
             return Grammar("lark", grammar, start_after)
 
 
-def _json(schema: Mapping[str, Any]) -> str:
+def json_grammar(schema: Mapping[str, Any], start_after: int | None = None) -> Grammar:
+    """The constraint to a document that the schema admits.
+
+    Raises:
+        GrammarError: the schema is not made of JSON values.
+    """
     try:
-        return json.dumps(schema, allow_nan=False)
+        return Grammar("json_schema", json.dumps(schema, allow_nan=False), start_after)
     except (TypeError, ValueError) as error:
         raise GrammarError(
             f"The JSON schema is not JSON: {error}.", "Use objects, lists, strings and numbers."

@@ -57,6 +57,11 @@ class ItemWriter:
         """What is being written now."""
         return self._draft.kind if self._draft else None
 
+    @property
+    def tool(self) -> str | None:
+        """The name of the tool that is being called now."""
+        return self._draft.name if self._draft and self._draft.kind == "tool_call" else None
+
     def begin(self, kind: ItemKind, name: str = "", *, custom: bool = False) -> list[Event]:
         """Closes the open item, adds another. A tool call has a `name`, and gets an id of its own."""
         closed = self.close("completed")

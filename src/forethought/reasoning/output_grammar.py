@@ -28,7 +28,7 @@ from forethought.errors import GrammarError
 from forethought.model.conversation import FreeInput, LarkInput, RegexInput, ToolDefinition
 from forethought.model.renderer.call_spelling import CallSpelling, Spelling
 from forethought.model.renderer.custom_input import INPUT_SCHEMA
-from forethought.reasoning.format import JsonSchema, Lark, OutputFormat, Regex, grammar_for
+from forethought.reasoning.format import Lark, OutputFormat, Regex, grammar_for, json_grammar
 from forethought.reasoning.tool_choice import CallBounds
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -64,6 +64,15 @@ def output_grammar(
         *(_calls(calls, bounds.tools) if bounds.tools else []),
     ]
     return Grammar("lark", "\n".join(lines), start_after)
+
+
+def can_bind(parameters: Mapping[str, Any] | None) -> bool:
+    """Whether a strict tool could have these parameters: a schema of an object, and one that can be compiled."""
+    try:
+        lark_part(_arguments(parameters))
+    except GrammarError:
+        return False
+    return True
 
 
 def _answer(calls: CallSpelling, output_format: OutputFormat) -> str | None:
@@ -120,20 +129,18 @@ def _constraint(calls: CallSpelling, tool: ToolDefinition) -> Grammar | None:
     """What binds the input of a tool; None for any text."""
     match tool.custom:
         case None:
-            return grammar_for(JsonSchema(_parameters(tool)), None)
+            return _arguments(tool.parameters if tool.strict else ANY_OBJECT)
         case FreeInput():
-            return grammar_for(JsonSchema(INPUT_SCHEMA), None) if calls.json_input else None
+            return json_grammar(INPUT_SCHEMA) if calls.json_input else None
         case RegexInput(pattern):
             return Grammar("regex", pattern)
         case LarkInput(grammar):
             return Grammar("lark", grammar)
 
 
-def _parameters(tool: ToolDefinition) -> Mapping[str, Any]:
-    if not tool.strict:
-        return ANY_OBJECT
-    parameters = NO_ARGUMENTS if tool.parameters is None else tool.parameters
-    schema = {"type": "object", **parameters}
+def _arguments(parameters: Mapping[str, Any] | None) -> Grammar:
+    """What binds the arguments of a function with these parameters; one without any takes none."""
+    schema = {"type": "object", **(NO_ARGUMENTS if parameters is None else parameters)}
     if schema["type"] != "object":
         raise GrammarError("It is strict, and its parameters are no object.", 'Give its schema the type "object".')
-    return schema
+    return json_grammar(schema)

@@ -40,6 +40,16 @@ class Reasoner:
     checkpoint: Checkpoint
     engine: Engine
 
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and output together. Raises `EngineDown` before the engine's start."""
+        return self.engine.context_length
+
+    @property
+    def digest(self) -> str:
+        """Of the checkpoint as the engine has loaded it. Raises `EngineDown` before the engine's start."""
+        return self.engine.digest
+
     def prepare(
         self,
         conversation: Conversation,
@@ -160,7 +170,7 @@ class Reasoner:
         effort = effort or DEFAULT_EFFORT
         budget = conversation.budget
         if budget is None:
-            budget = thinking_budget(effort, self.engine.context_length, max_output_tokens)
+            budget = thinking_budget(effort, self.context_length, max_output_tokens)
         return replace(conversation, effort=effort, budget=budget)
 
     def _stop_token_ids(self) -> tuple[int, ...]:
@@ -180,7 +190,7 @@ class Reasoner:
 
     def _room(self, prompt: Prompt, max_output_tokens: int | None) -> int:
         """The most tokens that the output can have."""
-        length, context = len(prompt.token_ids), self.engine.context_length
+        length, context = len(prompt.token_ids), self.context_length
         if length >= context:
             message = f"The conversation has {length} tokens, and the context holds {context} with the answer."
             raise ContextLengthError(message, "Shorten the conversation, or begin a new one.")

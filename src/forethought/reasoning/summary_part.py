@@ -78,7 +78,7 @@ class PartWriter:
         tokenizer = self.reasoner.checkpoint.tokenizer
         tokens = tokenizer.encode(segment)
         # Half of a small context is for the segment, the rest for the instructions and the answer.
-        room = self.reasoner.engine.context_length // 2
+        room = self.reasoner.context_length // 2
         shown = segment if len(tokens) <= room else tokenizer.decode(tokens[:room])
         return self.reasoner.turn(
             summary_conversation(shown, detail),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from forethought.engine.protocol import Engine, EngineEvent, Finished, Request
-from forethought.errors import ForethoughtError
+from forethought.errors import ForethoughtError, GrammarFailed
 from forethought.logs import get_logger
 from forethought.reasoning.answer import Answer
 from forethought.reasoning.assembly import Assembly
@@ -87,6 +87,8 @@ class Turn(AsyncIterator[Event]):
     def _take(self, event: EngineEvent) -> None:
         """Turns what the engine said into events that are ready to be read."""
         if isinstance(event, Finished):
+            if event.reason == "grammar_failed" and not self._tokens:
+                raise GrammarFailed(event.error or "The grammar failed.")
             self._over = True
             self._ready.extend(self._assembly.finish(event))
             self._log_end()

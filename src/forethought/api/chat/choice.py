@@ -5,7 +5,7 @@ Whoever does not stream gets the same choice at its end, put together from the s
 
 from typing import Any, Literal
 
-from forethought.api.logprobs import wire_logprob
+from forethought.api.parts import wire_logprob
 from forethought.reasoning.events import Event, ItemAdded, TextDelta, ToolCallDelta, TurnDone
 
 WireChoice = dict[str, Any]

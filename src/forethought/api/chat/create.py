@@ -6,10 +6,11 @@ from pydantic import Field, Tag, WithJsonSchema
 
 from forethought.api.chat.messages import ChatMessage
 from forethought.api.contract import EffortParam
-from forethought.api.errors import ApiError, invalid, unsupported_parameter
+from forethought.api.errors import only_allowed, unsupported_parameter
 from forethought.api.formats import ChatResponseFormat
+from forethought.api.generation import GenerationRequest, StreamOptions
 from forethought.api.tools import ChatToolChoiceParam, ChatToolList
-from forethought.api.wire import Array, NotOffered, OnlyFalse, WireModel, by_shape, parse
+from forethought.api.wire import Array, NotOffered, by_shape, parse
 
 MOST_CHOICES = 16
 MOST_STOPS = 4
@@ -27,17 +28,15 @@ UNSUPPORTED = {"logit_bias": "", "prediction": "", "functions": "tools", "functi
 """Such parameters, and what to use instead."""
 
 
-class StreamOptions(WireModel):
-    """How a stream is sent."""
+class ChatStreamOptions(StreamOptions):
+    """With `include_usage` a last chunk tells the tokens used."""
 
     include_usage: bool | None = None
-    include_obfuscation: OnlyFalse | None = None
 
 
-class CreateChatCompletion(WireModel):
+class CreateChatCompletion(GenerationRequest):
     """The body of `POST /v1/chat/completions`."""
 
-    model: str
     messages: Annotated[Array[ChatMessage], Field(min_length=1)]
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logprobs: bool | None = None
@@ -48,29 +47,16 @@ class CreateChatCompletion(WireModel):
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     parallel_tool_calls: bool | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     reasoning_effort: EffortParam | None = None
     response_format: ChatResponseFormat | None = None
-    safety_identifier: Annotated[str, Field(max_length=128)] | None = None
     seed: Annotated[int, Field(ge=LEAST_SEED, le=GREATEST_SEED)] | None = None
-    service_tier: Literal["auto", "default"] | None = None
     stop: Stop | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    stream_options: ChatStreamOptions | None = None
     tool_choice: ChatToolChoiceParam | None = None
     tools: ChatToolList | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    user: str | None = None
     verbosity: Literal["medium"] | None = None
 
-    store: OnlyFalse | None = None
-
     audio: NotOffered = None
-    moderation: NotOffered = None
-    prompt_cache_options: NotOffered = None
     web_search_options: NotOffered = None
 
     function_call: Unsupported = None
@@ -103,6 +89,11 @@ class CreateChatCompletion(WireModel):
         """Whether a stream ends with a chunk about the tokens used."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    @property
+    def obfuscated(self) -> bool:
+        """Whether deltas are padded."""
+        return self.stream_options is not None and bool(self.stream_options.include_obfuscation)
+
 
 def parse_create(body: object) -> CreateChatCompletion:
     """The request that a decoded JSON body stands for.
@@ -119,9 +110,3 @@ def parse_create(body: object) -> CreateChatCompletion:
     if request.stream_options is not None and not request.stream:
         raise only_allowed("stream_options", "stream")
     return request
-
-
-def only_allowed(name: str, condition: str) -> ApiError:
-    """The refusal of a parameter that says nothing without another one."""
-    message = f"The '{name}' parameter is only allowed when '{condition}' is enabled."
-    return invalid(message, name, "invalid_value")

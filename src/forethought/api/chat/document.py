@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from forethought.api.chat.choice import WireChoice
-from forethought.api.ids import new_id
+from forethought.api.parts import new_id, padding
 from forethought.reasoning.events import Usage
 
 WireObject = dict[str, Any]
@@ -15,8 +15,9 @@ FINGERPRINT_CHARACTERS = 12
 class CompletionDocument:
     """What never changes in a completion."""
 
-    def __init__(self, model: str, digest: str, *, usage_streamed: bool) -> None:
+    def __init__(self, model: str, digest: str, *, usage_streamed: bool, obfuscated: bool = False) -> None:
         """`digest` is that of the checkpoint that answers: seeds make answers the same while it stays the same."""
+        self._obfuscated = obfuscated
         self._head: WireObject = {
             "id": new_id("chatcmpl", "-"),
             "created": int(time.time()),
@@ -36,7 +37,10 @@ class CompletionDocument:
 
     def chunk(self, choice: WireChoice) -> WireObject:
         """A chunk with one delta."""
-        return {**self._chunk_head, "choices": [choice]}
+        chunk = {**self._chunk_head, "choices": [choice]}
+        if self._obfuscated and (length := _length(choice["delta"])):
+            chunk["obfuscation"] = padding(length)
+        return chunk
 
     def usage_chunks(self, usages: Sequence[Usage]) -> list[WireObject]:
         """The chunk behind the last delta, if the client wants to know the tokens used."""
@@ -47,6 +51,14 @@ class CompletionDocument:
     def completion(self, choices: list[WireChoice], usages: Sequence[Usage]) -> WireObject:
         """The whole."""
         return {"object": "chat.completion", **self._head, "choices": choices, "usage": wire_usage(usages)}
+
+
+def _length(delta: WireObject) -> int:
+    """Characters that a delta brings: of the text, or of what a tool is given."""
+    given = [call.get("function") or call["custom"] for call in delta.get("tool_calls", ())]
+    return len(delta.get("content") or "") + sum(
+        len(fields.get("arguments") or fields.get("input", "")) for fields in given
+    )
 
 
 def wire_usage(usages: Sequence[Usage]) -> WireObject:

@@ -2,17 +2,19 @@
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from forethought.api.chat.conversation import conversation_of
-from forethought.api.chat.create import CreateChatCompletion, only_allowed
+from forethought.api.chat.create import CreateChatCompletion
 from forethought.api.chat.document import CompletionDocument
 from forethought.api.chat.stream import ChatStream
-from forethought.api.chat.turns import Turns
 from forethought.api.contract import check_sampling, effective_effort, sampling_overrides
-from forethought.api.errors import ApiError, api_error, invalid, unsupported_parameter
+from forethought.api.errors import ApiError, api_error, invalid, only_allowed, unsupported_parameter
 from forethought.api.formats import ChatJsonSchemaFormat, output_format
+from forethought.api.threads import InThread
 from forethought.api.tools import tool_choice
+from forethought.api.turns import Turns
 from forethought.errors import ContextLengthError, ForethoughtError, GrammarError, RenderError
 from forethought.reasoning.turn import PreparedTurn
 
@@ -26,28 +28,33 @@ SEEDS = 2**63
 """The engine's seeds are below this."""
 
 
-async def start(served: "ServedModel", request: CreateChatCompletion, tenant: str) -> ChatStream:
+async def start(
+    served: "ServedModel", request: CreateChatCompletion, tenant: str, in_thread: InThread = asyncio.to_thread
+) -> ChatStream:
     """A completion in the making. Nothing of it is kept, so it is all the same whose it is (`tenant`).
 
     Raises:
         ApiError: what was asked for cannot be done, or the engine has no room or is down.
     """
     _check_contract(served, request)
-    turns = Turns()
+    turns, refusal = Turns(), partial(_refusal, request=request)
     try:
         # In a thread: long messages take long to become tokens, and others are being answered meanwhile.
-        prepared = await asyncio.to_thread(_prepare, served, request)
+        prepared = await in_thread(_prepare, served, request)
         for index in range(request.choices):
             turns.add(prepared.submit(None if request.seed is None else choice_seed(request.seed, index)))
         await turns.begin()
         digest = served.digest
     except ForethoughtError as error:
         await turns.aclose()
-        raise _refusal(error, request) from None
+        raise refusal(error) from None
     except BaseException:
         await turns.aclose()
         raise
-    return ChatStream(CompletionDocument(served.snapshot, digest, usage_streamed=request.usage_streamed), turns)
+    document = CompletionDocument(
+        served.snapshot, digest, usage_streamed=request.usage_streamed, obfuscated=request.obfuscated
+    )
+    return ChatStream(document, turns, refusal)
 
 
 def _check_contract(served: "ServedModel", request: CreateChatCompletion) -> None:

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema
 
 from forethought.api.contract import EffortParam
-from forethought.api.errors import invalid
+from forethought.api.errors import invalid, only_allowed
 from forethought.api.formats import TextFormatParam
+from forethought.api.generation import GenerationRequest, StreamOptions
 from forethought.api.responses.input_items import Input
 from forethought.api.tools import ToolChoiceParam, ToolList
 from forethought.api.wire import Array, NotOffered, OnlyFalse, WireModel, parse
@@ -30,12 +31,6 @@ class TextParam(WireModel):
 
     format: TextFormatParam | None = None
     verbosity: Literal["medium"] | None = None
-
-
-class StreamOptions(WireModel):
-    """How a stream is sent."""
-
-    include_obfuscation: bool | None = None
 
 
 class PromptRequest(WireModel):
@@ -62,36 +57,23 @@ Metadata = Annotated[
 ]
 
 
-class CreateResponse(PromptRequest):
+class CreateResponse(PromptRequest, GenerationRequest):
     """The body of `POST /v1/responses`."""
 
-    model: str
     input: Input
     include: Array[Literal["reasoning.encrypted_content", "message.output_text.logprobs"]] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     metadata: Metadata | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
-    safety_identifier: Annotated[str, Field(max_length=128)] | None = None
-    service_tier: Literal["auto", "default"] | None = None
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    user: str | None = None
 
     background: OnlyFalse | None = None
-    store: OnlyFalse | None = None
 
     access_programs: NotOffered = None
     background_options: NotOffered = None
     context_management: NotOffered = None
     image: NotOffered = None
     max_tool_calls: NotOffered = None
-    moderation: NotOffered = None
     prompt: NotOffered = None
-    prompt_cache_options: NotOffered = None
 
     @property
     def encrypted(self) -> bool:
@@ -106,7 +88,7 @@ class CreateResponse(PromptRequest):
 
     @property
     def obfuscated(self) -> bool:
-        """Whether deltas are padded, so that their length tells less of their content."""
+        """Whether deltas are padded."""
         return self.stream_options is not None and bool(self.stream_options.include_obfuscation)
 
 
@@ -119,8 +101,7 @@ def parse_create(body: object) -> CreateResponse:
     request = parse(CreateResponse, body)
     check_prompt(request)
     if request.stream_options is not None and not request.stream:
-        message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-        raise invalid(message, "stream_options", "invalid_value")
+        raise only_allowed("stream_options", "stream")
     return request
 
 

@@ -4,9 +4,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from forethought.api.formats import JsonObjectFormat, JsonSchemaFormat, TextFormatParam
-from forethought.api.ids import new_id
+from forethought.api.parts import new_id
 from forethought.api.responses.create import CreateResponse
-from forethought.api.responses.output_items import WireItem
+from forethought.api.responses.output import WireItem
 from forethought.api.tools import AllowedToolsChoice, FunctionTool, NamedTool, Tool, ToolChoiceParam
 from forethought.model.conversation import Effort
 from forethought.reasoning.events import Usage
@@ -132,5 +132,5 @@ def _named(tool: NamedTool) -> WireItem:
 def _tool(tool: Tool) -> WireItem:
     head: WireItem = {"type": tool.type, "name": tool.name, "description": tool.description}
     if isinstance(tool, FunctionTool):
-        return head | {"parameters": tool.parameters, "strict": bool(tool.strict)}
+        return head | {"parameters": tool.parameters, "strict": tool.binds}
     return head | {"format": tool.format.model_dump() if tool.format is not None else {"type": "text"}}

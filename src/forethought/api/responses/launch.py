@@ -1,6 +1,7 @@
 """Begins a response: checks what the model's contract allows, takes the turn, and waits whether the engine refuses."""
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from forethought.api.contract import check_sampling, sampling_overrides
@@ -8,9 +9,10 @@ from forethought.api.errors import ApiError, api_error, invalid, unsupported_val
 from forethought.api.formats import JsonSchemaFormat, output_format
 from forethought.api.responses.create import ENCRYPTED, LOGPROBS, CreateResponse
 from forethought.api.responses.document import ResponseDocument
-from forethought.api.responses.output_items import Seal
+from forethought.api.responses.output import Seal
 from forethought.api.responses.plan import Plan
 from forethought.api.responses.stream import ResponseStream
+from forethought.api.threads import InThread
 from forethought.errors import ContextLengthError, ForethoughtError, GrammarError, RenderError
 from forethought.logs import Hidden
 from forethought.reasoning.turn import PreparedTurn
@@ -19,28 +21,31 @@ if TYPE_CHECKING:
     from forethought.api.served import ServedModel
 
 
-async def start(served: "ServedModel", request: CreateResponse, tenant: str) -> ResponseStream:
+async def start(
+    served: "ServedModel", request: CreateResponse, tenant: str, in_thread: InThread = asyncio.to_thread
+) -> ResponseStream:
     """A response in the making.
 
     Raises:
         ApiError: what was asked for cannot be done, or the engine has no room or is down.
     """
     _check_contract(served, request)
+    refusal = partial(_refusal, request=request)
     try:
         # In a thread: long inputs take long to become tokens, and others are being answered meanwhile.
-        plan, prepared = await asyncio.to_thread(_prepare, served, request, tenant)
+        plan, prepared = await in_thread(_prepare, served, request, tenant)
         turn = prepared.submit()
     except ForethoughtError as error:
-        raise _refusal(error, request) from None
+        raise refusal(error) from None
     events = turn if request.summary is None else served.summarizer.follow(turn, request.summary)
     document = ResponseDocument(served, request, plan.effort)
     seal = _seal(served, tenant) if request.encrypted else None
-    stream = ResponseStream(document, events, seal, obfuscated=request.obfuscated)
+    stream = ResponseStream(document, events, seal, refusal, obfuscated=request.obfuscated)
     try:
         await stream.begin()
     except ForethoughtError as error:
         await stream.aclose()
-        raise _refusal(error, request) from None
+        raise refusal(error) from None
     except BaseException:
         await stream.aclose()
         raise

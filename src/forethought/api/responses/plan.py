@@ -48,8 +48,7 @@ class Plan:
         """
         reasoning = request.reasoning
         if reasoning is not None:
-            asked = {"summary": reasoning.summary, "generate_summary": reasoning.generate_summary}
-            check_thinking(served, {f"reasoning.{name}": value for name, value in asked.items()})
+            check_thinking(served, {f"reasoning.{name}": value for name, value in reasoning})
         effort = effective_effort(served, reasoning and reasoning.effort, "reasoning.effort")
         conversation = conversation_of(request, wire, served, tenant)
         choice = tool_choice(request.tool_choice, conversation.tools)
@@ -64,7 +63,7 @@ class Plan:
         return len(prompt.token_ids)
 
     def _truncated(self, served: "ServedModel", max_output_tokens: int | None) -> Self:
-        context = served.reasoner.engine.context_length
+        context = served.reasoner.context_length
         most = context - min(max_output_tokens or TRUNCATED_ROOM, TRUNCATED_ROOM, context // 4)
 
         def fits(shorter: Conversation) -> bool:
