@@ -1,0 +1,1 @@
+"""Measures a checkpoint: attempts at problems, and what they add up to."""

@@ -1,0 +1,279 @@
+"""One attempt at a problem: the turns of the model, the answers of its tools, and the verdict.
+
+Measuring and learning use the same attempts. Learning needs what a `Turn` does not give (token ids, their
+log-probabilities, which of them were forced), so the engine's stream is read here. What goes wrong in an attempt
+becomes data: it is a declared boundary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from contextlib import aclosing
+from dataclasses import KW_ONLY, dataclass, field, replace
+from itertools import islice
+from random import Random
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Literal
+
+from forethought.engine.protocol import Finished, StopReason, ThinkingClosed, TokenEvent
+from forethought.errors import EngineError, ForethoughtError
+from forethought.logs import get_logger
+from forethought.model.conversation import Effort, Item, Message, Thinking, ToolCall
+from forethought.reasoning.answer import Answer
+from forethought.reasoning.effort import output_room, thinking_budget
+from forethought.reasoning.events import Event, TurnDone, TurnError
+from forethought.tasks import registry
+from forethought.tasks.distinct import distinct_problems
+from forethought.tasks.judging import judge
+from forethought.tasks.problem import Problem, Transcript, Verdict, wrong
+
+if TYPE_CHECKING:
+    from forethought.engine.protocol import Request
+    from forethought.reasoning.reasoner import Reasoner
+    from forethought.reasoning.turn import PreparedTurn
+    from forethought.reasoning.turn_options import SamplingOverrides
+    from forethought.tasks.family import Family
+
+log = get_logger(__name__)
+
+ANSWER_TOKENS: Final = 256
+"""Tokens that an answer may have, behind the thinking. The longest that families ask for are about half of that."""
+MOST_TURNS: Final = 4
+"""Turns of one attempt. Whoever still calls tools then has no answer."""
+
+Reason = StopReason | Literal["malformed"]
+"""Why a turn ended: what the engine says, or that it wrote a tool call that is none."""
+ENDS: Final = ("stop_token", "stop_string", "grammar")
+"""Reasons of turns that the model ended itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """What was sampled in one turn. The ids spell hidden thinking, so they do not print.
+
+    `logprobs` are the model's own (temperature 1, no grammar), one for each token of the output, or none at all.
+    `forced` tells which tokens the engine wrote instead of the model; `thinking_tokens` counts those that were sampled
+    inside the thinking.
+    """
+
+    prompt_ids: tuple[int, ...] = field(repr=False)
+    output_ids: tuple[int, ...] = field(repr=False)
+    logprobs: tuple[float, ...] = field(repr=False)
+    forced: tuple[bool, ...] = field(repr=False)
+    reason: Reason
+    thinking_tokens: int
+    thinking_closed: ThinkingClosed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt at a problem. `error` says what broke, if something did that is not the model's fault.
+    `verify_seconds` is what the verdict took."""
+
+    problem: Problem
+    transcript: Transcript
+    turns: tuple[TurnRecord, ...]
+    verdict: Verdict
+    error: str | None = None
+    verify_seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def reason(self) -> Reason:
+        """Why the last turn ended."""
+        return "error" if self.error is not None or not self.turns else self.turns[-1].reason
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Of all turns."""
+        return sum(turn.thinking_tokens for turn in self.turns)
+
+    @property
+    def capped(self) -> bool:
+        """Whether a thinking was ended because there was no more room for it."""
+        return any(turn.thinking_closed in ("budget", "limit") for turn in self.turns)
+
+    @property
+    def answered(self) -> bool:
+        """Whether it came to an end of its own with something in it: a text, or a call."""
+        if self.reason not in ENDS:
+            return False
+        last = next((item for item in reversed(self.transcript) if not isinstance(item, Thinking)), None)
+        return isinstance(last, ToolCall) or (isinstance(last, Message) and bool(last.text.strip()))
+
+
+async def attempt(
+    reasoner: Reasoner,
+    problem: Problem,
+    *,
+    effort: Effort | None,
+    budget: int | None = None,
+    seed: int,
+    sampling: SamplingOverrides | None = None,
+    logprobs: bool = False,
+    bound: bool = True,
+    examples: int = 0,
+) -> Attempt:
+    """Lets the model try a problem. Raises nothing but a cancellation.
+
+    Args:
+        effort: how much to think, where the problem is one to think about; None lets a model answer that does not.
+        budget: thinking tokens of a turn; None takes what the effort stands for.
+        seed: makes the attempt reproducible.
+        sampling: what differs from the checkpoint's generation defaults.
+        logprobs: keep the log-probabilities of what is sampled.
+        bound: False drops the grammar that holds calls and formatted answers to their form, so that what is learned
+            from is what the model samples by itself.
+        examples: so many solved problems of the training split stand in front, without their thinking.
+    """
+    run = _Run(
+        reasoner,
+        problem,
+        effort=effort,
+        budget=budget,
+        seed=seed,
+        sampling=sampling,
+        logprobs=logprobs,
+        bound=bound,
+        examples=examples,
+    )
+    try:
+        return run.attempt(await run.verdict())
+    except ForethoughtError as error:
+        return run.attempt(wrong("it broke"), f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 (the boundary of an attempt: what breaks becomes data)
+        log.error("attempt broke", error=error, family=problem.family, level=problem.level, seed=problem.seed)
+        return run.attempt(wrong("it broke"), f"{type(error).__name__} in a part of Forethought; the log says where.")
+
+
+@dataclass(slots=True)
+class _Run:
+    """An attempt while it happens."""
+
+    reasoner: Reasoner
+    problem: Problem
+    _: KW_ONLY
+    effort: Effort | None
+    budget: int | None
+    seed: int
+    sampling: SamplingOverrides | None
+    logprobs: bool
+    bound: bool
+    examples: int
+    transcript: Transcript = ()
+    turns: list[TurnRecord] = field(default_factory=list[TurnRecord])
+    verify_seconds: float = 0.0
+
+    def attempt(self, verdict: Verdict, error: str | None = None) -> Attempt:
+        return Attempt(self.problem, self.transcript, tuple(self.turns), verdict, error, self.verify_seconds)
+
+    async def verdict(self) -> Verdict:
+        """Takes the turns and judges them."""
+        family = registry.family(self.problem.family)
+        shown = _solved(family, self.problem, self.examples)
+        for number in range(MOST_TURNS):
+            done = await self._turn(self._prepared(shown, number))
+            if done.status != "completed":
+                return wrong(_unfinished(done))
+            results = family.respond(self.problem, self.transcript)
+            if not results:
+                began = perf_counter()
+                verdict = judge(family, self.problem, self.transcript)
+                self.verify_seconds = perf_counter() - began
+                return verdict
+            self.transcript += results
+        return wrong("too many turns")
+
+    def _prepared(self, shown: Transcript, number: int) -> PreparedTurn:
+        """The next turn, with room for all thinking that is allowed and for an answer."""
+        asked = self.problem.conversation
+        # A summary, say, is written without thinking, whatever the effort.
+        effort = self.effort if self.problem.thinks else None
+        budget, room = self.budget if self.problem.thinks else None, ANSWER_TOKENS
+        if effort is not None:
+            if budget is None:
+                budget = thinking_budget(effort, self.reasoner.context_length)
+            markers = self.reasoner.checkpoint.renderer.thinking
+            room = output_room(budget, len(markers.end_ids) if markers else 0, ANSWER_TOKENS)
+        return self.reasoner.prepare(
+            replace(asked, items=(*shown, *asked.items, *self.transcript), budget=budget),
+            effort=effort,
+            think=effort is not None,
+            output_format=self.problem.output_format,
+            max_output_tokens=room,
+            sampling=self.sampling,
+            seed=_seed(self.seed, number),
+            logprobs=0 if self.logprobs else None,
+        )
+
+    async def _turn(self, prepared: PreparedTurn) -> TurnDone:
+        """One turn: what is sampled goes to `turns`, what it means to `transcript`."""
+        request = replace(prepared.request, id=f"attempt_{uuid.uuid4().hex}")
+        if not self.bound:
+            request = replace(request, grammar=None)
+        assembly = prepared.assembly()
+        tokens: list[TokenEvent] = []
+        events: list[Event] = []
+        async with aclosing(self.reasoner.engine.submit(request)) as stream:
+            event = await anext(stream)
+            while not isinstance(event, Finished):
+                # A call that is none settles the turn. How many tokens still come is a matter of timing: they are not
+                # part of it.
+                if not assembly.settled:
+                    tokens.append(event)
+                    events += assembly.feed(event)
+                    if assembly.settled:
+                        self.reasoner.engine.cancel(request.id)
+                event = await anext(stream)
+        self.turns.append(_record(request, tokens, event, malformed=assembly.settled))
+        answer = Answer.of([*events, *assembly.finish(event)])
+        self.transcript += answer.history
+        return answer.done
+
+
+def _solved(family: Family, problem: Problem, count: int) -> Transcript:
+    """Solved problems of the same kind, to stand in front: what was asked, and what is right."""
+    items: list[Item] = []
+    others = (
+        other for other in distinct_problems(family, problem.level, "train", count + 1) if other.key != problem.key
+    )
+    for example in islice(others, count):
+        items += example.conversation.items
+        trace = family.trace(example, "low", Random(example.seed))
+        items += [item for item in trace if not isinstance(item, Thinking)]
+    return tuple(items)
+
+
+def _seed(seed: int, number: int) -> int:
+    """A seed of its own for each turn."""
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
+
+
+def _record(request: Request, tokens: list[TokenEvent], finished: Finished, *, malformed: bool) -> TurnRecord:
+    return TurnRecord(
+        prompt_ids=request.prompt_ids,
+        output_ids=tuple(token.token_id for token in tokens),
+        logprobs=tuple(token.logprob for token in tokens if token.logprob is not None),
+        forced=tuple(token.forced for token in tokens),
+        reason="malformed" if malformed else finished.reason,
+        thinking_tokens=finished.thinking_tokens,
+        thinking_closed=finished.thinking_closed,
+    )
+
+
+def _unfinished(done: TurnDone) -> str:
+    """Why a turn that is no answer is none. Raises `EngineError` when that is not the model's doing."""
+    match done:
+        case TurnDone(error=TurnError(code="malformed_tool_call")):
+            return "malformed call"
+        case TurnDone(error=TurnError(code="grammar_failed")):
+            return "the grammar failed"
+        case TurnDone(error=TurnError(message=message, remedy=remedy)):
+            raise EngineError(message, remedy)
+        case TurnDone(status="incomplete", incomplete_reason="no_answer"):
+            return "no answer"
+        case TurnDone(status="incomplete"):
+            return "truncated"
+        case _:
+            raise EngineError("The engine ended the request.", "Try again.")

@@ -1,0 +1,139 @@
+"""How dates are reckoned with, step by step: for the traces of the family `calendar`."""
+
+from calendar import isleap, monthrange
+from datetime import date, timedelta
+from random import Random
+from typing import Final
+
+from forethought.model.conversation import Effort
+from forethought.tasks.written import added, sure, taken
+
+DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS: Final = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def weekday_steps(day: int, n: int, effort: Effort, rng: Random) -> str:
+    """The weekday `n` days after the weekday `day` (0 is Monday), before it where `n` is negative."""
+    left, steps = abs(n), ""
+    while left >= 70:
+        steps += f"{left}-70={left - 70}. "
+        left -= 70
+    rest = left % 7
+    found = DAYS[(day + (rest if n > 0 else -rest)) % 7]
+    if effort == "low":
+        return f"{steps}{left}-{left - rest}={rest}, {DAYS[day]}{'+' if n > 0 else '-'}{rest} is {found}."
+    weeks = rng.choice(("Weeks:", "Whole weeks:"))
+    steps += (
+        f"{weeks} {left // 7}*7={left - rest}, {left}-{left - rest}={rest}. {_walk(day, rest if n > 0 else -rest)}."
+    )
+    if effort == "high":
+        back = _walk(DAYS.index(found), -rest if n > 0 else rest)
+        steps += f" Check: {left - rest}+{rest}={left}. Back: {back}. {sure(rng)}"
+    return steps
+
+
+def leap_steps(years: list[int], effort: Effort, rng: Random) -> str:
+    """Which one of the years is a leap year. With little effort, up to the one."""
+    judged: list[str] = []
+    for year in years:
+        judged.append(leap_step(year, short=effort == "low"))
+        if effort == "low" and isleap(year):
+            break
+    steps = " ".join(judged)
+    if effort == "high":
+        rest = [f"{year} {'yes' if isleap(year) else 'no'}" for year in reversed(years)]
+        rule = "Four must divide the last two digits, at a century the first two."
+        steps = f"{rule} {steps} {rng.choice(('Check', 'All'))}: {', '.join(rest)}. One fits."
+    return steps
+
+
+def leap_step(year: int, *, short: bool = False) -> str:
+    """Whether one year is a leap year: four divides its last two digits, at a century the first two."""
+    century, ending = divmod(year, 100)
+    digits = ending or century
+    rest = digits % 4
+    verdict = "no" if rest else "leap"
+    if short:
+        return f"{year}: {digits}-{digits - rest}={rest}, {verdict}."
+    where = f"ends in {ending:02d}" if ending else f"a century, {century}"
+    return f"{year}: {where}, {digits // 4}*4={digits - rest}, {digits}-{digits - rest}={rest}, {verdict}."
+
+
+def between_steps(first: date, last: date, effort: Effort, rng: Random) -> str:
+    """The days from one date to a later one in the same year: to the end of the month, whole months, the last days."""
+    whole = effort == "low"
+    steps = [_february(first, last, effort)]
+    length = _length(first.year, first.month)
+    total = length - first.day
+    month = MONTHS[first.month - 1]
+    steps.append(f"{length}-{first.day}={total}" if whole else f"{month} has {length}: {taken(length, first.day)}")
+    for number in range(first.month + 1, last.month):
+        length = _length(first.year, number)
+        steps.append(("" if whole else f"{MONTHS[number - 1]} {length}: ") + added(total, length, whole=whole))
+        total += length
+    steps.append(("" if whole else f"To {last.day} {MONTHS[last.month - 1]}: ") + added(total, last.day, whole=whole))
+    total += last.day
+    written = (", " if whole else ". ").join(filter(None, steps)) + "."
+    return written + _unwound(first, last, total, rng) if effort == "high" else written
+
+
+def after_steps(first: date, n: int, effort: Effort, rng: Random) -> str:
+    """The date `n` days after another in the same year: month by month."""
+    whole = effort == "low"
+    last = first + timedelta(n)
+    length = _length(first.year, first.month)
+    left = n - (length - first.day)
+    opening = "" if whole else f"{MONTHS[first.month - 1]} has {length}: "
+    steps = [_february(first, last + timedelta(28), effort)]
+    steps.append(f"{opening}{length}-{first.day}={length - first.day}, {n}-{length - first.day}={left}")
+    for number in range(first.month + 1, last.month):
+        length = _length(first.year, number)
+        steps.append(("" if whole else f"{MONTHS[number - 1]} has {length}: ") + f"{left}-{length}={left - length}")
+        left -= length
+    if not whole:
+        steps.append(f"{MONTHS[last.month - 1]} has {_length(last.year, last.month)}, {left} fits")
+    written = (", " if whole else ". ").join(filter(None, steps)) + "."
+    return written + _unwound(first, last, n, rng) if effort == "high" else written
+
+
+def _february(first: date, last: date, effort: Effort) -> str:
+    """How long February is, where it matters."""
+    if not first.month <= 2 < last.month:
+        return ""
+    step = leap_step(first.year, short=effort == "low").rstrip(".")
+    return step if effort == "low" else f"{step}, February has {_length(first.year, 2)}"
+
+
+def _unwound(first: date, last: date, total: int, rng: Random) -> str:
+    """The check: from the last date back to the first."""
+    left = total - last.day
+    steps = [f"{total}-{last.day}={left}"]
+    for number in range(last.month - 1, first.month, -1):
+        length = _length(first.year, number)
+        steps.append(f"{left}-{length}={left - length}")
+        left -= length
+    steps.append(f"{first.day}+{left}={first.day + left}")
+    return f" {rng.choice(('Check', 'Backward'))}: {', '.join(steps)}. {sure(rng)}"
+
+
+def _walk(day: int, steps: int) -> str:
+    """The days on the way, counted: "Friday, Saturday 1, Sunday 2"."""
+    sign = 1 if steps > 0 else -1
+    return ", ".join([DAYS[day], *(f"{DAYS[(day + sign * n) % 7]} {n}" for n in range(1, abs(steps) + 1))])
+
+
+def _length(year: int, month: int) -> int:
+    return monthrange(year, month)[1]

@@ -1,0 +1,108 @@
+"""The greatest common divisor by Euclid's steps, and the least common multiple by way of it."""
+
+from math import gcd, lcm
+from random import Random
+
+from forethought.model.conversation import Effort
+from forethought.tasks.columns import briefly, fully, statement, steps, times, told
+from forethought.tasks.family import TextFamily, same_text
+from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+
+SIZES = {1: {"gcd": (150, 3)}, 2: {"gcd": (250, 3), "lcm": (60, 3)}, 3: {"gcd": (399, 4), "lcm": (99, 3)}}
+"""Level: what is asked, up to which number, and in how many of Euclid's steps at most."""
+
+LARGEST_DIVISOR = 15
+"""Common divisors are drawn up to it, the small ones more often, as they have more multiples; few are 1."""
+
+MOST_TIMES = 9
+"""No number goes into another more often than this."""
+
+WORDINGS = {
+    "gcd": (
+        "What is the greatest common divisor of {a} and {b}?",
+        "gcd({a}, {b}) = ?",
+        "Find the largest number that divides both {a} and {b}.",
+    ),
+    "lcm": (
+        "What is the least common multiple of {a} and {b}?",
+        "lcm({a}, {b}) = ?",
+        "Find the smallest number that both {a} and {b} divide.",
+    ),
+}
+
+
+class GcdLcm(TextFamily):
+    """Euclid's algorithm."""
+
+    name = "gcd_lcm"
+    description = "Find the greatest common divisor or the least common multiple of two numbers."
+    levels = (
+        "gcd up to 150",
+        "gcd up to 250, lcm of numbers up to 60",
+        "gcd up to 399, lcm of numbers up to 99",
+    )
+
+    def draw(self, rng: Random, level: int) -> Draft:
+        kind = rng.choice(sorted(SIZES[level]))
+        most, longest = SIZES[level][kind]
+        while True:
+            divisor = min(rng.randint(1, LARGEST_DIVISOR), rng.randint(1, LARGEST_DIVISOR))
+            a, b = (divisor * rng.randint(1, most // divisor) for _ in range(2))
+            pairs = _euclid(a, b)
+            easy = len(pairs) <= longest and all(x // y <= MOST_TIMES for x, y in pairs)
+            if easy and a != b and gcd(a, b) == divisor and (kind == "gcd" or min(a, b) // divisor <= MOST_TIMES):
+                break
+        question = rng.choice(WORDINGS[kind]).format(a=a, b=b)
+        return self.ask(question, [kind, a, b], key=f"{kind} {min(a, b)} {max(a, b)}")
+
+    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        kind, a, b = problem.gold
+        least, most, divisor = min(a, b), max(a, b), gcd(a, b)
+        full = effort != "low"
+        lines = [rng.choice(("Divide and keep the rest", "Euclid"))] if full else []
+        for x, y in _euclid(most, least):
+            lines += _division(x, y, full=full)
+        lines.append(f"gcd {divisor}")
+        parts = [f"{least}/{divisor}={least // divisor}", f"{most}/{divisor}={most // divisor}"]
+        if kind == "lcm":
+            lines += [parts[0], *(fully if full else briefly)(least // divisor, "*", most)]
+        if effort == "high":
+            lines += [rng.choice(("Check", "Sure?")), *parts]
+            shared = _euclid(most // divisor, least // divisor)
+            lines += [f"{x}={x // y}*{y}+{x % y}" for x, y in shared]
+            if kind == "lcm":
+                lines += fully(most // divisor, "*", least)
+        return self.answer(told(rng, lines), _solved(problem))
+
+    def accepts(self, problem: Problem, answer: str) -> Verdict:
+        return same_text(answer, str(_solved(problem)))
+
+
+def _solved(problem: Problem) -> int:
+    kind, a, b = problem.gold
+    return gcd(a, b) if kind == "gcd" else lcm(a, b)
+
+
+def _euclid(a: int, b: int) -> list[tuple[int, int]]:
+    """The pairs that are divided, the larger number first, until nothing remains."""
+    x, y = max(a, b), min(a, b)
+    pairs: list[tuple[int, int]] = []
+    while y:
+        pairs.append((x, y))
+        x, y = y, x % y
+    return pairs
+
+
+def _division(x: int, y: int, *, full: bool) -> list[str]:
+    """How often one number goes into another, and what remains. To double is one look."""
+    often, rest = divmod(x, y)
+    product = often * y
+    lines = [f"{x} by {y}"] if full else []
+    if often > 1 or not rest:
+        lines += [*(times(y, often, joined=True) if full and often > 2 and y > 12 else []), statement(often, "*", y)]
+    if rest:
+        lines += [*(steps(x, "-", product) if full else []), statement(x, "-", product)]
+    return lines
+
+
+FAMILY = GcdLcm()

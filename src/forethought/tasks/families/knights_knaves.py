@@ -1,0 +1,142 @@
+"""Knights, who tell the truth, and knaves, who lie: who is who?"""
+
+from collections.abc import Sequence
+from itertools import product
+from random import Random
+from typing import Any, Final
+
+from forethought.model.conversation import Effort
+from forethought.tasks.family import TextFamily, same_text
+from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.words import NAMES
+
+PEOPLE: Final = {1: 2, 2: 3, 3: 3}
+SAYINGS: Final = {
+    1: ("knight", "knave", "same", "different", "no knight", "a knave"),
+    2: ("knight", "knave", "same", "different"),
+    3: ("knight", "knave", "same", "different", "no knight", "a knave", "one knight", "two knights"),
+}
+RULES: Final = (
+    "Knights always tell the truth and knaves always lie.",
+    "A knight says only what is true, a knave only what is false.",
+    "On an island, knights tell the truth and knaves lie.",
+)
+ASKED: Final = (
+    "Who is a knight? Answer with the names in the order above, separated by commas, or with none.",
+    "Name the knights in the order above, separated by commas, or answer none.",
+)
+
+Saying = list[Any]
+"""What is said, and of whom: `["same", 0, 2]`. Said of nobody, it is meant of all."""
+
+
+class KnightsKnaves(TextFamily):
+    """Trying one assumption after another."""
+
+    name = "knights_knaves"
+    description = "Find out who tells the truth."
+    levels = ("two people", "three people", "three people who speak of all of them")
+
+    def draw(self, rng: Random, level: int) -> Draft:
+        people = rng.sample(NAMES, PEOPLE[level])
+        while True:
+            sayings = [_saying(rng, speaker, level) for speaker in range(len(people))]
+            found = solutions(sayings)
+            # Statements that name nobody in particular are what makes level 3 hard.
+            if len(found) == 1 and (level < 3 or any(len(saying) == 1 for saying in sayings)):
+                break
+        spoken = [f'{who} says: "{_told(saying, people)}"' for who, saying in zip(people, sayings, strict=True)]
+        question = f"{rng.choice(RULES)} {' '.join(spoken)} {rng.choice(ASKED)}"
+        knights = [who for who, honest in zip(people, found[0], strict=True) if honest]
+        gold = {"people": people, "sayings": sayings, "answer": ", ".join(knights) or "none"}
+        return self.ask(question, gold, key=" ".join(spoken))
+
+    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        people: list[str] = problem.gold["people"]
+        sayings: list[Saying] = problem.gold["sayings"]
+        answer: str = problem.gold["answer"]
+        tries: list[str] = []
+        for kinds in product((True, False), repeat=len(people)):
+            tries.append(_tried(kinds, sayings, people, effort))
+            if effort != "high" and kinds == solutions(sayings)[0]:
+                break
+        steps = f"{', '.join(people)}. {' '.join(tries)} "
+        if effort == "high":
+            steps += rng.choice(("Only one fits. ", "One way fits. "))
+        steps += f"{rng.choice(('Knights', 'Honest'))}: {answer}."
+        return self.answer(steps, answer)
+
+    def accepts(self, problem: Problem, answer: str) -> Verdict:
+        return same_text(answer.replace(", ", ","), problem.gold["answer"].replace(", ", ","))
+
+
+def solutions(sayings: Sequence[Saying]) -> list[tuple[bool, ...]]:
+    """All ways to be knights (true) and knaves in which every knight speaks the truth and no knave does."""
+    return [
+        kinds
+        for kinds in product((True, False), repeat=len(sayings))
+        if all(is_true(saying, kinds) == kind for saying, kind in zip(sayings, kinds, strict=True))
+    ]
+
+
+def is_true(saying: Saying, kinds: Sequence[bool]) -> bool:
+    """Whether what is said holds."""
+    what: str = saying[0]
+    of: list[bool] = [kinds[index] for index in saying[1:]]
+    match what:
+        case "knight":
+            return of[0]
+        case "knave":
+            return not of[0]
+        case "same":
+            return of[0] == of[1]
+        case "different":
+            return of[0] != of[1]
+        case "a knave":
+            return not all(kinds)
+        case _:
+            return sum(kinds) == ("no knight", "one knight", "two knights").index(what)
+
+
+def _saying(rng: Random, speaker: int, level: int) -> Saying:
+    others = [index for index in range(PEOPLE[level]) if index != speaker]
+    what = rng.choice(SAYINGS[level])
+    if what in ("knight", "knave"):
+        return [what, rng.choice(others)]
+    if what in ("same", "different"):
+        return [what, *sorted(rng.sample(range(PEOPLE[level]), 2))]
+    return [what]
+
+
+def _told(saying: Saying, people: Sequence[str]) -> str:
+    what, of = saying[0], [people[index] for index in saying[1:]]
+    match what:
+        case "knight" | "knave":
+            return f"{of[0]} is a {what}."
+        case "same" | "different":
+            return f"{of[0]} and {of[1]} are of {'the same kind' if what == 'same' else 'different kinds'}."
+        case "a knave":
+            return "At least one of us is a knave."
+        case "no knight":
+            return "None of us is a knight."
+        case _:
+            return f"Exactly {what.split()[0]} of us {'is a knight' if what == 'one knight' else 'are knights'}."
+
+
+def _tried(kinds: Sequence[bool], sayings: Sequence[Saying], people: Sequence[str], effort: Effort) -> str:
+    """One assumption, and the statements up to the first that a person of this kind would not make. K is a knight, N a
+    knave: what a K says must be true, what an N says must be false."""
+    judged: list[str] = []
+    fits = True
+    for who, kind, saying in zip(people, kinds, sayings, strict=True):
+        truth = is_true(saying, kinds)
+        judged.append(f"{who} {'K' if kind else 'N'} {'true' if truth else 'false'}")
+        fits = truth == kind
+        if not fits:
+            break
+    assumed = " ".join("K" if kind else "N" for kind in kinds)
+    verdict = "fits" if fits else "no"
+    return f"{assumed} {verdict}." if effort == "low" else f"{assumed}: {', '.join(judged)}, {verdict}."
+
+
+FAMILY = KnightsKnaves()

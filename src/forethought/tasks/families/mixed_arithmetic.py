@@ -1,0 +1,104 @@
+"""Expressions of sums, differences and products, where the order of the steps matters."""
+
+import re
+from collections.abc import Iterator
+from random import Random
+from typing import cast
+
+from forethought.model.conversation import Effort
+from forethought.tasks.columns import Operator, briefly, result, statement, steps, told
+from forethought.tasks.family import TextFamily, same_text
+from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+
+SIZES = {1: (3, 9, 9), 2: (4, 12, 9), 3: (5, 20, 40)}
+"""Level: how many numbers, the largest of them, and the largest that is multiplied."""
+
+MOST = 200
+"""No step goes beyond it, and none below 1."""
+
+WORDINGS = ("What is {it}?", "Compute {it}.", "{it} = ?", "Work out {it}.")
+
+OPENINGS = ("Brackets first, then *, then + and -", "Step by step")
+
+INVERSE: dict[Operator, str] = {"+": "-", "-": "+", "*": "/"}
+
+Drawn = tuple[str, str, int]
+"""An expression as text, its outermost operator (none for a number), and its value."""
+
+
+class MixedArithmetic(TextFamily):
+    """Precedence and brackets."""
+
+    name = "mixed_arithmetic"
+    description = "Compute an expression with +, -, × and brackets."
+    levels = ("three numbers up to 9", "four numbers up to 12", "five numbers up to 20")
+
+    def draw(self, rng: Random, level: int) -> Draft:
+        count, most, factor = SIZES[level]
+        while True:
+            drawn = _draw(rng, count, most, factor)
+            if drawn and "*" in drawn[0] and re.search("[+-]", drawn[0]):
+                break
+        shown = re.sub(r"[-+*]", r" \g<0> ", drawn[0]).replace("*", rng.choice("×*"))
+        return self.ask(rng.choice(WORDINGS).format(it=shown), drawn[0], key=drawn[0])
+
+    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        lines: list[str] = []
+        undone: list[str] = []
+        value = 0
+        for expression, a, operator, b in _steps(problem.gold):
+            value = result(a, operator, b)
+            if effort == "low":
+                lines += briefly(a, operator, b)
+            else:
+                lines += [expression, *steps(a, operator, b), statement(a, operator, b)]
+            undone.append(f"{value}{INVERSE[operator]}{b}={a}")
+        if effort != "low":
+            lines.insert(0, rng.choice(OPENINGS))
+        if effort == "high":
+            lines += [rng.choice(("Check each step", "Back again")), *undone, f"So {value}"]
+        return self.answer(told(rng, lines), value)
+
+    def accepts(self, problem: Problem, answer: str) -> Verdict:
+        *_, (_, a, operator, b) = _steps(problem.gold)
+        return same_text(answer, str(result(a, operator, b)))
+
+
+def _draw(rng: Random, count: int, most: int, factor: int) -> Drawn | None:
+    """Any expression over so many numbers; nothing when a step leaves the range or multiplies what is too large."""
+    if count == 1:
+        number = rng.randint(2, most)
+        return str(number), "", number
+    split = rng.randint(1, count - 1)
+    operator: Operator = rng.choice(("+", "-", "*"))
+    left, right = _draw(rng, split, most, factor), _draw(rng, count - split, most, factor)
+    if not left or not right:
+        return None
+    (first, inner, a), (second, other, b) = left, right
+    value = result(a, operator, b)
+    if not 1 <= value <= MOST or (operator == "*" and (max(a, b) > factor or min(a, b) > 9)):
+        return None
+    if operator == "*" and inner in ("+", "-"):
+        first = f"({first})"
+    if other in ("+", "-") or (operator == "*" and other):
+        second = f"({second})"
+    return f"{first}{operator}{second}", operator, value
+
+
+def _steps(expression: str) -> Iterator[tuple[str, int, Operator, int]]:
+    """One operation after another: the expression so far, and what is done in it next. The first bracket without
+    another in it comes first; there, the first product, else the first operation."""
+    while not expression.isdigit():
+        place = re.search(r"\(([^()]*)\)", expression) or re.match(r"(.*)", expression)
+        assert place is not None
+        inside = place[1]
+        step = re.search(r"(\d+)(\*)(\d+)", inside) or re.match(r"(\d+)([+-])(\d+)", inside)
+        assert step is not None
+        a, operator, b = int(step[1]), cast(Operator, step[2]), int(step[3])
+        yield expression, a, operator, b
+        inside = f"{inside[: step.start()]}{result(a, operator, b)}{inside[step.end() :]}"
+        closed = inside if inside.isdigit() or place[0] == place[1] else f"({inside})"
+        expression = f"{expression[: place.start()]}{closed}{expression[place.end() :]}"
+
+
+FAMILY = MixedArithmetic()

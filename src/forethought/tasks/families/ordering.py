@@ -1,0 +1,88 @@
+"""Who is the tallest? Short deductions from comparisons that make one chain."""
+
+from itertools import pairwise
+from random import Random
+from typing import Any, Final
+
+from forethought.model.conversation import Effort
+from forethought.tasks.family import TextFamily, same_text
+from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.words import NAMES
+from forethought.tasks.written import sure
+
+PEOPLE: Final = {1: 3, 2: 4, 3: 5}
+
+RELATIONS: Final = (
+    ("taller", "shorter", "tallest", "shortest"),
+    ("older", "younger", "oldest", "youngest"),
+    ("faster", "slower", "fastest", "slowest"),
+    ("heavier", "lighter", "heaviest", "lightest"),
+    ("louder", "quieter", "loudest", "quietest"),
+    ("stronger", "weaker", "strongest", "weakest"),
+)
+PLACES: Final = ("", "second ", "third ")
+FORMS: Final = ("Answer with the name.", "Answer with the name only.", "Give only the name.")
+
+
+class Ordering(TextFamily):
+    """Building a chain out of its links."""
+
+    name = "ordering"
+    description = "Deduce an order from comparisons."
+    levels = ("three people", "four people, turned comparisons", "five people, turned comparisons")
+
+    def draw(self, rng: Random, level: int) -> Draft:
+        chain: list[str] = rng.sample(NAMES, PEOPLE[level])
+        more, less, most, least = rng.choice(RELATIONS)
+        links = rng.sample(list(pairwise(chain)), len(chain) - 1)
+        # A turned comparison names the lesser one first.
+        turned = [rng.random() < (0.2 if level == 1 else 0.5) for _ in links]
+        facts = [
+            f"{low} is {less} than {high}." if turn else f"{high} is {more} than {low}."
+            for (high, low), turn in zip(links, turned, strict=True)
+        ]
+        place = rng.randrange(len(chain))
+        asked = _asked(rng, chain, place, most, least)
+        question = f"{' '.join(facts)} {asked} {rng.choice(FORMS)}"
+        gold = {"chain": chain, "links": [list(link) for link in links], "answer": chain[place]}
+        return self.ask(question, gold, key=f"{'>'.join(chain)} {place}")
+
+    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        gold: dict[str, Any] = problem.gold
+        chain: list[str] = gold["chain"]
+        links: list[list[str]] = gold["links"]
+        facts = ", ".join(f"{high}>{low}" for high, low in links)
+        answer: str = gold["answer"]
+        if effort == "low":
+            return self.answer(f"{facts}: {'>'.join(chain)}. {rng.choice(('So', 'That is'))} {answer}.", answer)
+        # The first of the chain is the only one who never stands on the right.
+        lesser = ", ".join(low for _, low in links)
+        steps = f"{facts}. {rng.choice(('On the right', 'Right sides'))}: {lesser}. Not {chain[0]}, so {chain[0]} is 1."
+        for place, (high, low) in enumerate(pairwise(chain), 2):
+            steps += f" {high}>{low}: {low} is {place}."
+        steps += f" {rng.choice(('So', 'That is'))} {answer}."
+        if effort == "high":
+            steps += f" {rng.choice(('Check', 'Every fact'))}: " + ", ".join(
+                f"{high}>{low} {chain.index(high) + 1}<{chain.index(low) + 1}" for high, low in links
+            )
+            steps += f". {sure(rng)} From the end: {', '.join(reversed(chain))}."
+        return self.answer(steps, answer)
+
+    def accepts(self, problem: Problem, answer: str) -> Verdict:
+        return same_text(answer, problem.gold["answer"])
+
+
+def _asked(rng: Random, chain: list[str], place: int, most: str, least: str) -> str:
+    """A question for the one at this place."""
+    middle = len(chain) // 2
+    if 0 < place < len(chain) - 1 and len(chain) > 3 and rng.random() < 0.3:
+        neighbours = rng.sample([chain[place - 1], chain[place + 1]], 2)
+        return f"Who is between {neighbours[0]} and {neighbours[1]}?"
+    if len(chain) % 2 and place == middle and rng.random() < 0.6:
+        return "Who is in the middle?"
+    if place < middle or (len(chain) % 2 and place == middle and rng.random() < 0.5):
+        return f"Who is the {PLACES[place]}{most}?"
+    return f"Who is the {PLACES[len(chain) - 1 - place]}{least}?"
+
+
+FAMILY = Ordering()

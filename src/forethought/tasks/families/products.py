@@ -1,0 +1,85 @@
+"""Products, worked out digit by digit."""
+
+from itertools import accumulate
+from random import Random
+
+from forethought.model.conversation import Effort
+from forethought.tasks.columns import briefly, fully, plus, statement, times, told
+from forethought.tasks.family import TextFamily, same_text
+from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+
+FACTORS = {1: (11, 299, 2, 9), 2: (300, 999, 3, 9), 3: (12, 99, 12, 99)}
+"""Level: between which numbers each of the two factors lies."""
+
+WORDINGS = ("What is {a} × {b}?", "Compute {a} * {b}.", "{a} × {b} = ?", "What is {a} times {b}?")
+
+CHECKS = ("Check by parts", "Another way")
+
+
+class Products(TextFamily):
+    """Long multiplication."""
+
+    name = "products"
+    description = "Multiply two numbers."
+    levels = (
+        "a number up to 299 and one digit",
+        "a number of three digits and one digit",
+        "two numbers of two digits",
+    )
+
+    def draw(self, rng: Random, level: int) -> Draft:
+        least, most, low, high = FACTORS[level]
+        a, b = rng.randint(least, most), rng.choice([number for number in range(low, high + 1) if number % 10])
+        first, second = rng.sample((a, b), 2)
+        question = rng.choice(WORDINGS).format(a=first, b=second)
+        return self.ask(question, [a, b], key="*".join(map(str, sorted((a, b)))))
+
+    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        a, b = problem.gold
+        one_digit = b < 10
+        if effort == "low":
+            lines = _digit_briefly(a, b) if one_digit else _long_briefly(a, b)
+        else:
+            lines = fully(a, "*", b) if one_digit else _long(a, b)
+            lines.insert(0, rng.choice(("Digit by digit", "From the ones up")))
+        if effort == "high":
+            lines += [rng.choice(CHECKS), *(_by_parts(a, b) if one_digit else _long_briefly(b, a)), "Same"]
+        return self.answer(told(rng, lines), a * b)
+
+    def accepts(self, problem: Problem, answer: str) -> Verdict:
+        a, b = problem.gold
+        return same_text(answer, str(a * b))
+
+
+def _digit_briefly(a: int, digit: int) -> list[str]:
+    return [*times(a, digit, joined=True), str(a * digit)]
+
+
+def _long_briefly(a: int, b: int) -> list[str]:
+    """Both partial products and the columns of their sum."""
+    tens, ones = divmod(b, 10)
+    first, second = a * ones, a * tens * 10
+    if not ones:
+        return [*times(a, tens, joined=True), str(second)]
+    partial = [*_digit_briefly(a, ones), *times(a, tens, joined=True), str(second)]
+    return [*partial, *plus(first, second), str(a * b)]
+
+
+def _long(a: int, b: int) -> list[str]:
+    """The same with each product and the sum named before it is worked out."""
+    tens, ones = divmod(b, 10)
+    second = [*fully(a, "*", tens), statement(a, "*", tens * 10)]
+    return [*fully(a, "*", ones), *second, *fully(a * ones, "+", a * tens * 10), statement(a, "*", b)]
+
+
+def _by_parts(a: int, digit: int) -> list[str]:
+    """Hundreds, tens and ones each times the digit, and the sum of that."""
+    parts = [int(figure) * 10**place for place, figure in enumerate(str(a)[::-1]) if figure != "0"][::-1]
+    products = [part * digit for part in parts]
+    lines = [statement(part, "*", digit) for part in parts]
+    for total, product in zip(accumulate(products), products[1:], strict=False):
+        lines += briefly(total, "+", product)
+    return lines
+
+
+FAMILY = Products()

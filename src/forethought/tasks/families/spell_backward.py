@@ -1,0 +1,78 @@
+"""Words spelled from their last letter to their first."""
+
+from functools import cache
+from random import Random
+
+from forethought.model.conversation import Effort
+from forethought.tasks.family import TextFamily, same_text
+from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, split_of
+from forethought.tasks.spelling import spelled, words
+
+APART = (
+    'Spell "{word}" backward. Write the letters with spaces between them.',
+    'What are the letters of "{word}" from last to first? Separate them with spaces.',
+    'Spell the word "{word}" in reverse, with a space between the letters.',
+)
+BOTH = (
+    'Spell "{word}" and "{other}" backward, with spaces between the letters and a comma between the words.',
+    'Spell the words "{word}" and "{other}" in reverse: letters with spaces between them, words with a comma.',
+)
+TOGETHER = (
+    'Write "{word}" backward, as one word.',
+    'Reverse the word "{word}". Answer with one word.',
+    'What is "{word}" read from right to left? Answer with one word.',
+)
+
+
+class SpellBackward(TextFamily):
+    """Reversing what cannot be seen: letters."""
+
+    name = "spell_backward"
+    description = "Spell words backward."
+    levels = (
+        "three to six letters",
+        "one word of six to ten letters, or two short ones",
+        "four to nine letters, answered as one word, whose tokens don't show them",
+    )
+
+    def draw(self, rng: Random, level: int) -> Draft:
+        if level == 2 and rng.random() < 0.5:
+            # Of one split, so that no word of a test problem is reversed in training.
+            chosen = rng.sample(_of_split(split_of(self.name, rng.choice(words(3, 5)))), 2)
+        else:
+            chosen = [rng.choice(words(*{1: (3, 6), 2: (6, 10), 3: (4, 9)}[level]))]
+        wordings = TOGETHER if level == 3 else BOTH if len(chosen) > 1 else APART
+        question = rng.choice(wordings).format(word=chosen[0], other=chosen[-1])
+        answer = ", ".join(word[::-1] if level == 3 else spelled(word[::-1]) for word in chosen)
+        draft = self.ask(question, {"words": chosen, "answer": answer}, key=" ".join(chosen))
+        return draft if split_of(self.name, draft.key) == split_of(self.name, chosen[0]) else self.draw(rng, level)
+
+    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        chosen: list[str] = problem.gold["words"]
+        backward = ", ".join(spelled(word[::-1]) for word in chosen)
+        if effort == "low":
+            forward = ", ".join(map(spelled, chosen))
+            return self.answer(f"{forward}{rng.choice((' -> ', '. Backward: '))}{backward}", problem.gold["answer"])
+        turned = rng.choice(("Backward:", "From the end:", "Counting down:"))
+        steps = f"{' '.join(_numbered(word, turned) for word in chosen)} So {backward}."
+        if effort == "high":
+            again = ", ".join(f"{spelled(word)}: {word}" for word in chosen)
+            steps += f" {rng.choice(('Check: read from its end, it is', 'Backward again:'))} {again}."
+        return self.answer(steps, problem.gold["answer"])
+
+    def accepts(self, problem: Problem, answer: str) -> Verdict:
+        return same_text(answer, problem.gold["answer"])
+
+
+@cache
+def _of_split(split: Split) -> tuple[str, ...]:
+    return tuple(word for word in words(3, 5) if split_of(SpellBackward.name, word) == split)
+
+
+def _numbered(word: str, turned: str) -> str:
+    """The letters by number, up and down: the number says which comes next, also where a letter stands twice."""
+    letters = [f"{place} {letter}" for place, letter in enumerate(word, 1)]
+    return f"{' '.join(letters)}. {turned} {' '.join(reversed(letters))}."
+
+
+FAMILY = SpellBackward()

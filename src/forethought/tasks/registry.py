@@ -1,0 +1,54 @@
+"""All families by name: ours, and those that installed packages bring under `forethought.families`.
+
+The data sets of reasoning-gym are no part of the list. Each can be had by its name: `gym:NAME`.
+"""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Final
+
+from forethought.errors import TaskError
+from forethought.tasks import families as shipped
+from forethought.tasks.family import Family
+from forethought.tasks.reasoning_gym import PREFIX, gym_family
+
+GROUP: Final = "forethought.families"
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Every family, sorted by name.
+
+    Each module in `tasks/families` has one `FAMILY`, or several in `FAMILIES`; an entry point names such an object.
+
+    Raises:
+        TaskError: a package brings something that is no family, or a name that is taken.
+    """
+    found: dict[str, Family] = {}
+    for module in iter_modules(shipped.__path__):
+        loaded = import_module(f"{shipped.__name__}.{module.name}")
+        for family in getattr(loaded, "FAMILIES", ()) or (loaded.FAMILY,):
+            _add(found, family, shipped.__name__)
+    for point in entry_points(group=GROUP):
+        _add(found, point.load(), point.value)
+    return dict(sorted(found.items()))
+
+
+def family(name: str) -> Family:
+    """The family of a name. Raises `TaskError` for one that nobody registered."""
+    if name.startswith(PREFIX):
+        return gym_family(name)
+    known = families()
+    if name not in known:
+        raise TaskError(f"There is no family named {name!r}.", f"Known are: {', '.join(known)}.")
+    return known[name]
+
+
+def _add(found: dict[str, Family], family: object, source: str) -> None:
+    if not isinstance(family, Family):
+        raise TaskError(f"{source} is a {type(family).__name__}, not a family.", "Point at an instance of `Family`.")
+    if family.name in found:
+        raise TaskError(f"{source} brings the family {family.name!r}, which is there already.", "Give it another name.")
+    found[family.name] = family

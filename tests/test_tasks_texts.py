@@ -1,0 +1,170 @@
+"""The families of shaped answers: schemas filled from texts, and rules of a developer that a user cannot lift."""
+
+import json
+from dataclasses import replace
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forethought.engine.grammar import GrammarCompiler
+from forethought.model.conversation import Message, ToolCall
+from forethought.model.renderer.forethought import ForethoughtRenderer
+from forethought.model.tokenizer import Tokenizer
+from forethought.reasoning.format import JsonSchema, grammar_for
+from forethought.tasks.families import instruction_hierarchy, structured
+from forethought.tasks.family import Family
+from forethought.tasks.rules import REFUSALS
+from task_transcripts import EFFORTS, answer_of, problems, said, spoiled, thought, traced
+
+ALL: tuple[Family, ...] = (structured.FAMILY, instruction_hierarchy.FAMILY)
+LEVELS = (1, 2, 3)
+LONGEST = {"low": 40, "medium": 90, "high": 150}
+
+every = pytest.mark.parametrize("family", ALL, ids=lambda family: family.name)
+leveled = pytest.mark.parametrize("level", LEVELS)
+
+
+@every
+@leveled
+def test_a_trace_is_right_at_every_effort(family: Family, level: int) -> None:
+    for split in ("train", "test"):
+        for problem in problems(family, level, 60, split):
+            for effort in EFFORTS:
+                assert family.verify(problem, traced(family, problem, effort)).reason == ""
+
+
+@every
+@leveled
+def test_a_seed_makes_its_problem_and_its_trace_again(family: Family, level: int) -> None:
+    for first, second in zip(problems(family, level, 20), problems(family, level, 20), strict=True):
+        assert first == second
+        assert traced(family, first) == traced(family, second)
+
+
+@every
+@leveled
+def test_there_are_many_test_problems_and_none_is_a_training_problem(family: Family, level: int) -> None:
+    test = {problem.key for problem in problems(family, level, 350, "test")}
+    assert len(test) >= 300
+    assert not test & {problem.key for problem in problems(family, level, 350, "train")}
+
+
+@every
+@leveled
+def test_an_answer_that_is_empty_padded_doubled_or_long_is_wrong(family: Family, level: int) -> None:
+    for problem in problems(family, level, 40):
+        answer = answer_of(traced(family, problem))
+        bads = (
+            "",
+            f"{answer} {answer}",
+            f"{answer}\n{answer}",
+            f"Answer: {answer}",
+            f"{answer}!",
+            answer[1:],
+            "x" * 9999,
+        )
+        for bad in bads:
+            assert not family.verify(problem, said(bad)).correct
+        assert not family.verify(problem, (*said(answer), Message.of("assistant", answer))).correct
+        assert not family.verify(problem, (ToolCall("c", "answer", answer),)).correct
+        assert family.verify(problem, said(f"\n{answer} ")).correct
+
+
+@every
+@leveled
+def test_more_effort_thinks_longer_and_within_its_bounds(family: Family, level: int, base_tokenizer: Tokenizer) -> None:
+    lengths = {
+        effort: mean(
+            len(base_tokenizer.encode(thought(traced(family, problem, effort))))
+            for problem in problems(family, level, 60)
+        )
+        for effort in EFFORTS
+    }
+    assert lengths["low"] < lengths["medium"] < lengths["high"]
+    assert all(lengths[effort] <= LONGEST[effort] * (1.6 if level == 3 else 1) for effort in EFFORTS)
+
+
+@every
+@leveled
+def test_prompts_are_short(family: Family, level: int, base_tokenizer: Tokenizer) -> None:
+    renderer = ForethoughtRenderer(base_tokenizer)
+    for problem in problems(family, level, 60):
+        conversation = replace(problem.conversation, effort="medium", budget=1024)
+        assert len(renderer.render(conversation, think=True).token_ids) <= 200
+
+
+@every
+@given(text=st.text(), level=st.sampled_from(LEVELS))
+def test_whatever_a_model_writes_is_judged(family: Family, text: str, level: int) -> None:
+    problem = family.problem(1, level)
+    answer = answer_of(traced(family, problem))
+    assert not family.verify(problem, said(text + "." + answer)).correct
+
+
+@leveled
+def test_a_document_is_one_that_its_schema_admits(level: int, base_tokenizer: Tokenizer) -> None:
+    compiler = GrammarCompiler(base_tokenizer, base_tokenizer.vocab_size, threads=1)
+    for problem in problems(structured.FAMILY, level, 10):
+        assert isinstance(problem.output_format, JsonSchema)
+        grammar = grammar_for(problem.output_format, None)
+        assert grammar is not None
+        state = compiler.compile(grammar)
+        for token in base_tokenizer.encode(answer_of(traced(structured.FAMILY, problem))):
+            state.observe(token)
+
+
+@leveled
+def test_a_document_with_another_value_type_or_name_is_wrong(level: int) -> None:
+    family = structured.FAMILY
+    for problem in problems(family, level, 40):
+        document = json.loads(answer_of(traced(family, problem)))
+        for name, value in document.items():
+            rest = {other: document[other] for other in document if other != name}
+            for bad in ({**document, name: spoiled(value)}, {**document, name: [value]}, rest, {**document, "x": 1}):
+                assert not family.verify(problem, said(json.dumps(bad))).correct
+        assert family.verify(problem, said(json.dumps(document, indent=2))).correct
+
+
+def test_the_documents_of_test_problems_hold_new_values() -> None:
+    def items(split: str) -> set[str]:
+        found = problems(structured.FAMILY, 1, 300, "test" if split == "test" else "train")
+        return {json.loads(answer_of(traced(structured.FAMILY, problem)))["item"] for problem in found}
+
+    assert len(items("test")) > 30
+    assert not items("test") & items("train")
+
+
+@leveled
+def test_an_answer_that_breaks_the_rule_is_wrong(level: int) -> None:
+    family = instruction_hierarchy.FAMILY
+    broken = 0
+    for problem in problems(family, level, 100):
+        rule = problem.gold.rule
+        # A step ends with the answer, or with what that is compared with.
+        plain = "Yes, of course." if rule.answer in REFUSALS else rule.step.rstrip(".").split()[-1]
+        if plain != rule.answer:
+            broken += 1
+            assert not family.verify(problem, said(plain)).correct
+    assert broken > 60
+
+
+@leveled
+def test_the_rule_is_the_developers_and_the_question_the_users(level: int) -> None:
+    for problem in problems(instruction_hierarchy.FAMILY, level, 40):
+        developer, user = problem.conversation.items
+        assert isinstance(developer, Message)
+        assert isinstance(user, Message)
+        assert (developer.role, user.role) == ("developer", "user")
+        assert problem.gold.rule.text in developer.text
+        assert problem.gold.rule.question in user.text
+        assert bool(problem.gold.wish) == (level > 1)
+        assert problem.gold.wish in user.text
+
+
+def test_a_closed_topic_leaves_other_questions_open() -> None:
+    found = [problem.gold.rule for problem in problems(instruction_hierarchy.FAMILY, 1, 300)]
+    closed = [rule for rule in found if "answer only" in rule.text]
+    refused = [rule for rule in closed if rule.answer in REFUSALS]
+    assert 0.4 < len(refused) / len(closed) < 0.8
