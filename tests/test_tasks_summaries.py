@@ -55,8 +55,8 @@ def test_many_families_are_summarised() -> None:
 
 @leveled
 def test_a_problem_is_what_the_live_summariser_is_asked(level: int) -> None:
-    detail = DETAILS[summaries.LEVELS[level][0]]
     for problem in problems(FAMILY, level, 20):
+        detail = DETAILS[problem.gold.detail]
         assert problem.conversation == summary_conversation(problem.gold.thinking, detail)
         assert problem.output_format == summary_shape(problem.gold.thinking, detail)
 
@@ -64,8 +64,8 @@ def test_a_problem_is_what_the_live_summariser_is_asked(level: int) -> None:
 @leveled
 def test_a_trace_has_the_shape_length_and_words_of_a_live_summary(level: int, base_tokenizer: Tokenizer) -> None:
     compiler = GrammarCompiler(base_tokenizer, base_tokenizer.vocab_size, threads=1)
-    detail = DETAILS[summaries.LEVELS[level][0]]
     for number, problem in enumerate(problems(FAMILY, level, 60)):
+        detail = DETAILS[problem.gold.detail]
         thinking, text = problem.gold.thinking, answer_of(traced(FAMILY, problem))
         tokens = base_tokenizer.encode(text)
         assert len(tokens) <= min(detail.max_tokens, len(base_tokenizer.encode(thinking)) / 2)

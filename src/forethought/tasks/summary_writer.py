@@ -41,7 +41,7 @@ BEGINS: Final = (
 )
 IN_ORDER: Final = "Each of the steps is written in its order."
 CHECKED: Final = ("The result is checked once more at the end.", "At the end the result is checked another time.")
-ROOM: Final = 0.9
+ROOM: Final = 0.85
 """Of what is allowed. The rest is for tokenizers that count otherwise."""
 CHECKS: Final = ("check", "again", "backwards", "once more", "other way")
 """Words that show that a result is checked."""

@@ -5,7 +5,8 @@ For each level, on problems of both splits:
 - **gold**: the trace of every effort is accepted, thinks if the problem is to be thought about, and its tool results
   are those that `respond` gives.
 - **empty**, **perturbed**, **padded**, **doubled**, **long**: none of these changes of a right output is accepted
-  (`wrong_attempts`); nor, but for one time in twenty (two summaries may fit), is **another** problem's answer.
+  (`wrong_attempts`; a changed letter is pardoned where the wording is free); nor, but for one time in twenty (two
+  summaries may fit), is **another** problem's answer.
   **raises**: nor does any of them make the verifier raise or hang.
 - **reproducible**: a seed makes the same problem and the same trace again.
 - **split**: no question text stands in both splits, at any level; **key**: the same text never has two keys.
@@ -180,7 +181,8 @@ class _Validation:
         for kind, attempt in wrong_attempts(self._trace(problem, "low"), Random(problem.seed)):
             told = _told(attempt)
             verdict = self._verdict(problem, attempt, told)
-            if verdict is not None and verdict.correct:
+            pardoned = kind == "perturbed" and self._family.free_wording
+            if verdict is not None and verdict.correct and not pardoned:
                 self._find(problem.level, kind, problem.seed, f"accepts {told}")
 
     def _others(self, problems: Sequence[Problem]) -> None:

@@ -22,12 +22,12 @@ from forethought.tasks.summary_check import judge_summary, named, terms, units
 from forethought.tasks.summary_writer import write_summary
 
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
-LEVELS: Final[dict[int, tuple[SummaryDetail, int, int]]] = {
-    1: ("concise", 38, 80),
-    2: ("auto", 65, 145),
-    3: ("detailed", 110, 400),
+LEVELS: Final[dict[int, tuple[tuple[SummaryDetail, ...], int, int]]] = {
+    1: (("concise", "auto"), 42, 84),
+    2: (("concise", "auto"), 65, 145),
+    3: (("auto", "detailed"), 110, 400),
 }
-"""Level: the detail, and between which lengths the thinking is, in words, digits and marks."""
+"""Level: the details, and between which lengths the thinking is, in words, digits and marks."""
 
 MOST_TRIES: Final = 500
 LONGEST_RESULT: Final = 7
@@ -39,11 +39,12 @@ _SAYABLE: Final = re.compile(r"(?:[^\W_]|[ ,:/+=<>()-]|(?<=\d)\.(?=\d))+")
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """The thinking, the family that it is from, and what it came to, as far as the thinking names it."""
+    """The thinking, the family that it is from, what it came to, as far as the thinking names it, and the detail."""
 
     thinking: str
     source: str
     result: tuple[str, ...]
+    detail: SummaryDetail
 
 
 class Summaries(TextFamily):
@@ -52,11 +53,12 @@ class Summaries(TextFamily):
     name = "summaries"
     description = "Write a titled summary of some thinking, which names only what is there."
     free_wording = True
-    levels = ("one sentence about short thinking", "one or two sentences", "two or three sentences about long thinking")
+    levels = ("short thinking, one or two sentences", "longer thinking", "long thinking, up to three sentences")
 
     def draw(self, rng: Random, level: int) -> Draft:
-        detail_name, least, most = LEVELS[level]
-        detail = DETAILS[detail_name]
+        details, least, most = LEVELS[level]
+        named_detail = rng.choice(details)
+        detail = DETAILS[named_detail]
         split: Split = rng.choice(("train", "test"))
         for _ in range(MOST_TRIES):
             source = rng.choice(_sources())
@@ -67,7 +69,7 @@ class Summaries(TextFamily):
             if result and least <= len(units(thinking)) <= most:
                 return Draft(
                     summary_conversation(thinking, detail),
-                    Gold(thinking, source.name, result),
+                    Gold(thinking, source.name, result, named_detail),
                     self._key(problem),
                     summary_shape(thinking, detail),
                     thinks=False,
@@ -76,7 +78,7 @@ class Summaries(TextFamily):
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Gold = problem.gold
-        sentences = DETAILS[LEVELS[problem.level][0]].sentences
+        sentences = DETAILS[gold.detail].sentences
         return (Message.of("assistant", write_summary(gold.source, gold.thinking, gold.result, sentences, rng)),)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
