@@ -127,6 +127,15 @@ def test_an_event_that_cannot_be_written_breaks_the_stream_in_order() -> None:
     assert done == b"data: [DONE]\n\n"
 
 
+def test_no_text_ends_a_line() -> None:
+    text = "a\u0085b\u2028c\u2029d\r\ne\x0bf\x1cg \u00e4"
+    event = {"type": "response.output_text.delta", "sequence_number": 1, "delta": text}
+    first, *_ = written(lambda: replayed([event, RESPONSE[-1]]), ResponsesFraming())
+    name, data, *rest = first.decode().splitlines()
+    assert (name, rest) == ("event: response.output_text.delta", [""])
+    assert json.loads(data.removeprefix("data: ")) == event
+
+
 def test_events_that_are_there_together_are_one_write() -> None:
     one_by_one = written(lambda: replayed(RESPONSE), ResponsesFraming())
     assert written(lambda: replayed(RESPONSE[:1]), ResponsesFraming(), together=RESPONSE[1:]) == [

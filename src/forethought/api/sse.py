@@ -32,6 +32,7 @@ PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 BROKEN = broken().error
+LINE_ENDS = tuple((chr(code).encode(), f"\\u{code:04x}".encode()) for code in (0x85, 0x2028, 0x2029))
 
 log = logs.get_logger(__name__)
 
@@ -67,7 +68,7 @@ class ResponsesFraming:
     def frame(self, event: Event) -> bytes:
         """`event: response.created`, then the object."""
         self._last = event
-        return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), to_json(event))
+        return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), _one_line(event))
 
     def failure(self) -> bytes:
         """An `error`, flat as the SDK reads it and nested as Open Responses has it."""
@@ -83,11 +84,21 @@ class ChatFraming:
 
     def frame(self, event: Event) -> bytes:
         """The chunk."""
-        return b"data: %b\n\n" % to_json(event)
+        return b"data: %b\n\n" % _one_line(event)
 
     def failure(self) -> bytes:
         """The error object, which the SDK raises."""
         return self.frame({"error": BROKEN})
+
+
+def _one_line(event: Event) -> bytes:
+    """An event as JSON that is one line to everyone: Unicode has line ends that JSON leaves as they are and the
+    standard of server-sent events does not know, but at which many clients (Python's `str.splitlines`, httpx) cut."""
+    data = to_json(event)
+    if not data.isascii():
+        for character, escaped in LINE_ENDS:
+            data = data.replace(character, escaped)
+    return data
 
 
 class EventWriter:
