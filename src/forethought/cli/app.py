@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 import typer
 
 from forethought import __version__, logs
-from forethought.cli import bench, models
+from forethought.cli import bench, models, runs, tasks
 from forethought.cli.ask import ask
 from forethought.cli.chat import chat
 from forethought.cli.doctor import doctor
 from forethought.cli.serve import serve
 from forethought.cli.terminal import Terminal
+from forethought.cli.train import train
 from forethought.errors import ForethoughtError
 
 DEBUG = "--debug"
@@ -31,7 +32,10 @@ app.command()(ask)
 app.command()(chat)
 app.command()(doctor)
 app.command()(serve)
+app.command()(train)
 app.add_typer(models.app, name="models")
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(runs.app, name="runs")
 app.add_typer(bench.app, name="bench")
 
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from forethought.model.autograd import apply
 from forethought.model.decoder import Embedding, Linear
 
 
@@ -44,8 +45,8 @@ class Derived:
 class LoraLinear(Linear):
     """A linear layer with a low-rank update: `W x + scale · B A dropout(x)`. A fresh one has B = 0: no change yet.
 
-    `unrounded_OI` is the base's weight where the base has been rounded to a shorter dtype: the update is added to it, and
-    the sum rounded once.
+    `unrounded_OI` is the base's weight where the base has been rounded to a shorter dtype: the update is added to it,
+    and the sum rounded once.
     """
 
     def __init__(
@@ -73,18 +74,19 @@ class LoraLinear(Linear):
         weight_OI, a_RI, b_OR = self._compute()
         if not torch.is_grad_enabled():
             return F.linear(input, weight_OI, self.bias)
-        output = _LowRank.apply(input, self.lora_A.weight, self.lora_B.weight, weight_OI, a_RI, b_OR, self.scale)
-        return output if self.bias is None else output + self.bias  # pyright: ignore
+        output = apply(_LowRank, input, self.lora_A.weight, self.lora_B.weight, weight_OI, a_RI, b_OR)
+        return output if self.bias is None else output + self.bias  # pyright: ignore[reportUnnecessaryComparison]
 
     def _compute(self) -> tuple[torch.Tensor, ...]:
-        """The merged weight, and the two factors in its dtype."""
+        """The merged weight, and the two factors in its dtype and times the scale: the gradient of each has the other
+        one and the scale in it."""
         dtype, a_RI, b_OR = self.weight.dtype, self.lora_A.weight, self.lora_B.weight
         base_OI = self.weight if self._unrounded_OI is None else self._unrounded_OI
 
         def compute() -> tuple[torch.Tensor, ...]:
             wide = torch.promote_types(base_OI.dtype, torch.float32)
-            merged_OI = base_OI.to(wide) + (b_OR @ a_RI).to(wide).mul_(self.scale)
-            return merged_OI.to(dtype), a_RI.to(dtype, copy=True), b_OR.to(dtype, copy=True)
+            merged_OI = torch.addmm(base_OI.to(wide), b_OR.to(wide), a_RI.to(wide), alpha=self.scale)
+            return merged_OI.to(dtype), (a_RI * self.scale).to(dtype), (b_OR * self.scale).to(dtype)
 
         return self._derived.get((base_OI, a_RI, b_OR), compute)
 
@@ -93,7 +95,7 @@ class _LowRank(torch.autograd.Function):
     """Forward with the merged weight; backward to the input and to the two factors."""
 
     @staticmethod
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(
         ctx: Any,
         input: torch.Tensor,
         a: torch.Tensor,
@@ -101,23 +103,20 @@ class _LowRank(torch.autograd.Function):
         weight_OI: torch.Tensor,
         a_RI: torch.Tensor,
         b_OR: torch.Tensor,
-        scale: float,
     ) -> torch.Tensor:
         ctx.save_for_backward(input, weight_OI, a_RI, b_OR)
-        ctx.scale, ctx.dtype = scale, a.dtype
+        ctx.dtype = a.dtype
         return F.linear(input, weight_OI)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         input, weight_OI, a_RI, b_OR = ctx.saved_tensors
-        grad_MO, input_MI = grad.flatten(0, -2), input.flatten(0, -2)
-        low_grad_MR = grad_MO @ b_OR
-        low_MR = input_MI @ a_RI.t()
+        grad_MO, input_MI = grads[0].flatten(0, -2), input.flatten(0, -2)
+        of_a = (grad_MO @ b_OR).t() @ input_MI
         # The tall factor's gradient is computed lying down: that way round the product is twice as fast.
-        of_a = (low_grad_MR.t() @ input_MI).to(ctx.dtype).mul_(ctx.scale)
-        of_b = (low_MR.t() @ grad_MO).t().to(ctx.dtype, copy=True).mul_(ctx.scale)
+        of_b = (input_MI @ a_RI.t()).t() @ grad_MO
         of_input = (grad_MO @ weight_OI).view(input.shape) if ctx.needs_input_grad[0] else None
-        return of_input, of_a, of_b, None, None, None, None
+        return of_input, of_a.to(ctx.dtype), of_b.t().to(ctx.dtype), None, None, None
 
 
 class TokenRows(nn.Module):
@@ -147,8 +146,9 @@ class TokenRows(nn.Module):
     def look_up(self, token_ids_BT: torch.Tensor, embeddings_BTC: torch.Tensor) -> torch.Tensor:
         """The embeddings, with the trained rows in their places."""
         slots_BT = self.slots_V[token_ids_BT]
-        rows_BTC = self.trainable_tokens_delta[slots_BT.clamp(min=0)].to(embeddings_BTC.dtype)
-        return torch.where((slots_BT >= 0)[..., None], rows_BTC, embeddings_BTC)
+        trained_BT = slots_BT >= 0
+        rows = self.trainable_tokens_delta[slots_BT[trained_BT]]
+        return embeddings_BTC.index_put((trained_BT,), rows.to(embeddings_BTC.dtype))
 
     def score(self, hidden_BTC: torch.Tensor, logits_BTV: torch.Tensor) -> torch.Tensor:
         """Overwrites the logits of the trained rows."""

@@ -5,9 +5,11 @@ computed in float32 in the same order of operations as transformers, so that bot
 """
 
 import math
+from typing import Any
 
 import torch
 
+from forethought.model.autograd import apply
 from forethought.model.config import DecoderConfig
 from forethought.model.rope_config import RopeConfig
 
@@ -70,9 +72,10 @@ def rope_tables(config: DecoderConfig, length: int) -> tuple[torch.Tensor, torch
 
 
 def rotate(heads_BTHD: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor) -> torch.Tensor:
-    """Turns queries or keys by the angles of their positions; computed in the dtype of these, returned in the heads'."""
-    if torch.is_grad_enabled() and heads_BTHD.requires_grad:
-        return _Rotation.apply(heads_BTHD, cos_BTK, sin_BTK)  # pyright: ignore
+    """Turns queries or keys by the angles of their positions; computed in float32 at least, returned in the heads'
+    dtype."""
+    if torch.is_grad_enabled():
+        return apply(_Rotation, heads_BTHD, cos_BTK, sin_BTK)
     return _turned(heads_BTHD, cos_BTK, sin_BTK)
 
 
@@ -80,16 +83,14 @@ class _Rotation(torch.autograd.Function):
     """One step of autograd: the gradient of a rotation is the rotation back."""
 
     @staticmethod
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: torch.autograd.function.FunctionCtx, heads_BTHD: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(ctx: Any, heads_BTHD: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(cos_BTK, sin_BTK)
         return _turned(heads_BTHD, cos_BTK, sin_BTK)
 
     @staticmethod
-    def backward(ctx, grad_BTHD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         cos_BTK, sin_BTK = ctx.saved_tensors
-        return _turned(grad_BTHD, cos_BTK, -sin_BTK), None, None
+        return _turned(grads[0], cos_BTK, -sin_BTK), None, None
 
 
 def _turned(heads_BTHD: torch.Tensor, cos_BTK: torch.Tensor, sin_BTK: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,86 @@
+"""`forethought train`: from a recipe to a better checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from forethought.cli.train_view import TrainView
+    from forethought.settings import Settings
+    from forethought.train.run import Run
+    from forethought.train.stage import Halt
+
+RUNS = Path("runs")
+"""Where runs lie when nothing else is said."""
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[Path | None, typer.Argument(help="A TOML file; left out to go on with --run.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder (default: runs/NAME-DATE).", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="STAGE", help="End after this stage.", show_default=False)
+    ] = None,
+) -> None:
+    """Follow a recipe: stages of supervised fine-tuning ("sft") and reinforcement learning ("rl"), in its order.
+
+    Ctrl-C ends the run after the step it is at, with its state saved; `--resume` goes on, exactly as it would have.
+    """
+    from forethought.cli.train_view import TrainView
+    from forethought.train.stage import Halt
+
+    settings = cast("Settings", context.obj)
+    opened = _opened(recipe, run, resume=resume)
+    halt = Halt()
+    with TrainView() as view:
+        view.note(f"the run is in {opened.directory}")
+        finished = asyncio.run(_train(opened, settings, view, halt, until))
+        if not finished:
+            view.note(f"halted; go on with: forethought train --resume --run {opened.directory}")
+    raise typer.Exit(0 if finished else 130)
+
+
+async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, until: str | None) -> bool:
+    from forethought.cli.interrupt import interrupting
+    from forethought.train.stages import train as follow
+
+    def ask() -> None:
+        if halt.wanted:
+            raise KeyboardInterrupt  # whoever asks twice does not want to wait; the last saved state is whole
+        halt.ask()
+        view.note("halting after this step; Ctrl-C again ends at once, and loses what is not saved")
+
+    with interrupting(ask):
+        return await follow(opened, settings, view, halt, until)
+
+
+def _opened(recipe: Path | None, directory: Path | None, *, resume: bool) -> Run:
+    """The run to work on: a new one of a recipe, or one that is there."""
+    from forethought.errors import TrainError
+    from forethought.train.recipe import Recipe
+    from forethought.train.run import Run
+
+    if resume:
+        if directory is None:
+            raise TrainError("--resume needs the run to go on with.", "Name it with --run.")
+        opened = Run.open(directory)
+        if recipe is not None and Recipe.read(recipe) != opened.recipe:
+            raise TrainError(
+                f"{recipe} is not the recipe that {directory} follows.",
+                "Leave it out to go on with the run's own, or begin a new run.",
+            )
+        return opened
+    if recipe is None:
+        raise TrainError("There is no recipe to follow.", "Name a TOML file, or a run with --resume --run.")
+    read = Recipe.read(recipe)
+    if directory is None:
+        directory = RUNS / f"{read.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Run.create(directory, read)

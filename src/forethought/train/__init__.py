@@ -1,0 +1,1 @@
+"""Makes a checkpoint better: supervised fine-tuning and reinforcement learning."""

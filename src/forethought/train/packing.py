@@ -1,0 +1,223 @@
+"""Rows into packs: many rows in one forward pass, and every beginning that they share computed once.
+
+A pack is a forest. A *segment* is a run of tokens; its parents are the segments before it, back to the beginning of the
+text. Rows of a pack that begin alike (the system message of an effort, as a rule) hang from one segment, and so do the
+branches of a prompt. A token sees its own segment up to itself, and its parents: nothing else, so that packed and
+unpacked rows have the same loss.
+
+Sizes: T tokens of a pack, N learned tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from forethought.errors import TrainError
+from forethought.train.rows import Branch, Row
+
+ALIGNMENT = 16
+"""A pack has a multiple of so many tokens. Kernels are made anew for every shape, so few shapes are fast."""
+
+SHORTEST_SHARED = 16
+"""Rows share a beginning of at least so many tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens `start` to `start + length` of a pack, behind those of its `parents` (indices of segments, outermost
+    first)."""
+
+    start: int
+    length: int
+    parents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """One forward pass. The hidden state at `predictors_N` predicts `targets_N`; `order_N` is each learned token's
+    place among all those of the rows that were packed. `tokens` counts without the filling at the end."""
+
+    token_ids_T: torch.Tensor
+    positions_T: torch.Tensor
+    tokens: int
+    segments: tuple[Segment, ...]
+    predictors_N: torch.Tensor
+    targets_N: torch.Tensor
+    order_N: torch.Tensor
+    advantages_N: torch.Tensor
+    sampler_logprobs_N: torch.Tensor | None
+    reference_logprobs_N: torch.Tensor | None
+
+
+def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack]:
+    """Packs of about `limit` tokens. A row is never cut: a longer one has a pack of its own.
+
+    Rows are sorted by their prompts, so that those which begin alike meet in a pack. What they share is estimated from
+    neighbours, so a pack may have a few tokens more.
+
+    Raises:
+        TrainError: a row does not fit the context, or no token is learned.
+    """
+    if not any(row.learned_tokens for row in rows):
+        raise TrainError("Nothing in these rows is learned.", "Give rows with branches that hold learned tokens.")
+    firsts: list[int] = []
+    first = 0
+    for row in rows:
+        longest = len(row.prompt_ids) + max((len(branch.token_ids) for branch in row.branches), default=0)
+        if longest > context_length:
+            message = f"A row has {longest} tokens, and the context holds {context_length}."
+            raise TrainError(message, "Leave it out, or shorten its prompt.")
+        firsts.append(first)
+        first += row.learned_tokens
+    packs: list[Pack] = []
+    open_pack = _Forest()
+    for index in sorted(range(len(rows)), key=lambda index: rows[index].prompt_ids):
+        row = rows[index]
+        if not row.learned_tokens:
+            continue
+        if open_pack.rows and open_pack.tokens + row.tokens - open_pack.shared_with(row) > limit:
+            packs.append(open_pack.pack())
+            open_pack = _Forest()
+        open_pack.add(row, firsts[index])
+    packs.append(open_pack.pack())
+    return packs
+
+
+class _Forest:
+    """A pack while it is filled, with rows in the order of their prompts."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Row, int]] = []
+        self.tokens = 0
+
+    def shared_with(self, row: Row) -> int:
+        """Tokens that `row` would not add, as it begins like the row before."""
+        if not self.rows:
+            return 0
+        shared = _common(self.rows[-1][0].prompt_ids, row.prompt_ids)
+        return shared if shared >= SHORTEST_SHARED else 0
+
+    def add(self, row: Row, first: int) -> None:
+        """`first` is the place of its first learned token among those of all rows."""
+        self.tokens += row.tokens - self.shared_with(row)
+        self.rows.append((row, first))
+
+    def pack(self) -> Pack:
+        writer = _Writer()
+        prompts = [row.prompt_ids for row, _ in self.rows]
+        self._write(writer, prompts, 0, len(prompts), (), 0)
+        return writer.pack()
+
+    def _write(
+        self,
+        writer: "_Writer",
+        prompts: list[tuple[int, ...]],
+        start: int,
+        end: int,
+        parents: tuple[int, ...],
+        depth: int,
+    ) -> None:
+        """Writes rows `start` to `end`, whose prompts agree in the first `depth` tokens (which `parents` hold)."""
+        while start < end:
+            # As many of the next rows as share enough with the first of them, and how much all of those share.
+            stop, shared = start + 1, len(prompts[start])
+            while stop < end:
+                common = _common(prompts[start], prompts[stop])
+                if common - depth < SHORTEST_SHARED:
+                    break
+                stop, shared = stop + 1, min(shared, common)
+            if stop - start == 1:
+                writer.row(*self.rows[start], parents, depth)
+            else:
+                # A branch hangs from a segment with the prompt's last token: that one is never shared between rows.
+                shared = min(shared, min(map(len, prompts[start:stop])) - 1)
+                segment = writer.segment(prompts[start][depth:shared], depth, parents)
+                self._write(writer, prompts, start, stop, (*parents, segment), shared)
+            start = stop
+
+
+class _Writer:
+    """The tensors of a pack while they grow."""
+
+    def __init__(self) -> None:
+        self._token_ids: list[int] = []
+        self._positions: list[int] = []
+        self._segments: list[Segment] = []
+        self._learned: list[tuple[int, int, int]] = []
+        self._numbers: list[tuple[float, float | None, float | None]] = []
+
+    def segment(self, token_ids: Sequence[int], position: int, parents: tuple[int, ...]) -> int:
+        """Writes a segment whose first token has this position, and returns its index."""
+        self._segments.append(Segment(len(self._token_ids), len(token_ids), parents))
+        self._token_ids.extend(token_ids)
+        self._positions.extend(range(position, position + len(token_ids)))
+        return len(self._segments) - 1
+
+    def row(self, row: Row, first: int, parents: tuple[int, ...], depth: int) -> None:
+        """Writes what a row has beyond `depth` tokens: one segment if it has one branch, else one for the rest of the
+        prompt and one for each branch."""
+        prompt, length = row.prompt_ids[depth:], len(row.prompt_ids)
+        if len(row.branches) == 1:
+            (branch,) = row.branches
+            start = len(self._token_ids) + len(prompt)
+            self.segment((*prompt, *branch.token_ids), depth, parents)
+            self._learn(branch, start, start - 1, first)
+            return
+        parents = (*parents, self.segment(prompt, depth, parents))
+        last = len(self._token_ids) - 1
+        for branch in row.branches:
+            if not branch.token_ids:
+                continue
+            start = len(self._token_ids)
+            self.segment(branch.token_ids, length, parents)
+            self._learn(branch, start, last, first)
+            first += branch.learned_tokens
+
+    def _learn(self, branch: Branch, start: int, before: int, first: int) -> None:
+        """Notes the learned tokens of a branch that begins at `start`; the token `before` predicts its first."""
+        sampler, reference = branch.sampler_logprobs, branch.reference_logprobs
+        for index, (token, learned) in enumerate(zip(branch.token_ids, branch.learned, strict=True)):
+            if learned:
+                self._learned.append((start + index - 1 if index else before, token, first))
+                first += 1
+                self._numbers.append(
+                    (
+                        branch.advantage,
+                        None if sampler is None else sampler[index],
+                        None if reference is None else reference[index],
+                    )
+                )
+
+    def pack(self) -> Pack:
+        tokens = len(self._token_ids)
+        filling = [0] * (-tokens % ALIGNMENT)
+        learned_N3 = torch.tensor(self._learned)
+        advantages, samplers, references = zip(*self._numbers, strict=True)
+        return Pack(
+            token_ids_T=torch.tensor(self._token_ids + filling),
+            positions_T=torch.tensor(self._positions + filling),
+            tokens=tokens,
+            segments=tuple(self._segments),
+            predictors_N=learned_N3[:, 0].contiguous(),
+            targets_N=learned_N3[:, 1].contiguous(),
+            order_N=learned_N3[:, 2].contiguous(),
+            advantages_N=torch.tensor(advantages, dtype=torch.float32),
+            sampler_logprobs_N=_numbers(samplers),
+            reference_logprobs_N=_numbers(references),
+        )
+
+
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many tokens at the beginning are the same."""
+    for index, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return index
+    return min(len(one), len(other))
+
+
+def _numbers(values: tuple[float | None, ...]) -> torch.Tensor | None:
+    """A tensor, if there is any number; NaN where one is missing, so that a loss that needs it cannot miss that."""
+    if all(value is None for value in values):
+        return None
+    return torch.tensor([float("nan") if value is None else value for value in values], dtype=torch.float32)

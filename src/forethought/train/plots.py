@@ -1,0 +1,124 @@
+"""Pictures of a run's metrics, and of several runs over each other. They need matplotlib, which is no dependency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from forethought.errors import TrainError
+from forethought.train.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Entry = Mapping[str, Any]
+
+FIGURES: Final[Mapping[str, Callable[[Entry], Any]]] = {
+    "reward": lambda entry: entry.get("reward"),
+    "correct": lambda entry: entry.get("correct"),
+    "loss": lambda entry: entry.get("loss"),
+    "gradient norm": lambda entry: entry.get("grad_norm"),
+    "thinking tokens": lambda entry: entry.get("thinking_tokens"),
+    "entropy": lambda entry: entry.get("entropy"),
+    "groups that teach (share)": lambda entry: _taught(entry),
+    "|log p learner - log p sampler|, most": lambda entry: entry.get("ratio", {}).get("most"),
+    "mean level": lambda entry: _mean(entry.get("levels", {})),
+}
+"""What is drawn for a stage: a name, and how to take it from a line of `metrics.jsonl`."""
+
+SMOOTH: Final = 10
+"""Steps that the line through the dots is a mean of."""
+
+
+def plot_run(run: Run) -> list[Path]:
+    """Draws each stage of a run, and the rewards of each family, into its folder `plots`. Returns the pictures."""
+    made: list[Path] = []
+    for stage in run.recipe.stages:
+        entries = [entry for entry in run.metrics() if entry["stage"] == stage.name]
+        if not entries:
+            continue
+        made.append(_draw(run.directory / "plots" / f"{stage.name}.png", {run.directory.name: entries}, FIGURES))
+        names = sorted({name for entry in entries for name in entry.get("cells", {})})
+        if names:
+            cells = {name: _of_cell(name) for name in names}
+            made.append(
+                _draw(run.directory / "plots" / f"{stage.name}-families.png", {run.directory.name: entries}, cells)
+            )
+    return made
+
+
+def plot_compared(runs: Sequence[Run], stage: str, target: Path) -> Path:
+    """Draws the same stage of several runs into one picture. Raises `TrainError` when none of them has taken a step of
+    it."""
+    found = {run.directory.name: [entry for entry in run.metrics() if entry["stage"] == stage] for run in runs}
+    if not any(found.values()):
+        raise TrainError(f"None of these runs has taken a step of a stage {stage!r}.", "Name one that they have.")
+    return _draw(target, found, FIGURES)
+
+
+def _draw(target: Path, lines: Mapping[str, Sequence[Entry]], figures: Mapping[str, Callable[[Entry], Any]]) -> Path:
+    """One small picture for each figure that somebody has."""
+    figure_of = _matplotlib()
+    there = {
+        name: taken
+        for name, taken in figures.items()
+        if any(_is_number(taken(entry)) for entries in lines.values() for entry in entries)
+    }
+    columns = min(3, len(there)) or 1
+    rows = -(-len(there) // columns) or 1
+    figure = figure_of(figsize=(5 * columns, 3 * rows), layout="constrained")
+    for place, (name, taken) in enumerate(there.items(), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("step", fontsize=8)
+        for label, entries in lines.items():
+            _line(axes, label, entries, taken)
+        if len(lines) > 1:
+            axes.legend(fontsize=7)
+    target.parent.mkdir(exist_ok=True)
+    figure.savefig(target, dpi=110)
+    return target
+
+
+def _line(axes: Axes, label: str, entries: Sequence[Entry], taken: Callable[[Entry], Any]) -> None:
+    points = [(entry["step"], taken(entry)) for entry in entries if _is_number(taken(entry))]
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    smooth = [sum(values[max(0, n - SMOOTH + 1) : n + 1]) / min(n + 1, SMOOTH) for n in range(len(values))]
+    draw = cast("Any", axes).plot  # whose own types are not complete
+    (line,) = draw(steps, smooth, label=label)
+    draw(steps, values, ".", markersize=3, alpha=0.35, color=line.get_color())
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise TrainError("Pictures need matplotlib, which is not installed.", "Run `pip install matplotlib`.") from None
+    matplotlib.use("agg")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    def figure_of(**options: Any) -> Figure:
+        figure = Figure(**options)
+        FigureCanvasAgg(figure)
+        return figure
+
+    return figure_of
+
+
+def _of_cell(name: str) -> Callable[[Entry], Any]:
+    return lambda entry: entry.get("cells", {}).get(name, {}).get("reward")
+
+
+def _taught(entry: Entry) -> float | None:
+    groups: Mapping[str, int] = entry.get("groups", {})
+    return groups.get("taught", 0) / sum(groups.values()) if groups else None
+
+
+def _mean(levels: Mapping[str, float]) -> float | None:
+    return sum(levels.values()) / len(levels) if levels else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)

@@ -1,0 +1,87 @@
+"""What a stage of reinforcement learning can be told."""
+
+from typing import Any, Literal, Self, cast
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from forethought.model.conversation import Effort
+from forethought.train.alarms import AlarmSettings
+from forethought.train.curriculum import CurriculumSettings
+from forethought.train.rewards import LengthReward
+
+
+class FamilyPlan(BaseModel):
+    """How a family takes part: at which level it starts, the highest it may reach (0: all), and how often its turn
+    comes compared with the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: int = Field(default=1, ge=1)
+    top: int = Field(default=0, ge=0)
+    weight: int = Field(default=1, ge=1)
+
+
+class EffortPlan(BaseModel):
+    """How an effort takes part: how often, which share of its prompts has a tight budget, between which numbers of
+    tokens that is drawn, and the budget of the others (0: what the effort stands for when serving)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(default=1.0, gt=0)
+    tight: float = Field(default=0.0, ge=0, le=1)
+    tight_budget: tuple[int, int] = (16, 64)
+    budget: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not 1 <= self.tight_budget[0] <= self.tight_budget[1]:
+            raise ValueError("tight_budget must be two numbers from 1 on, the smaller one first")
+        return self
+
+
+class RlSettings(BaseModel):
+    """A stage of reinforcement learning.
+
+    Each step draws `prompts` problems and `samples` attempts at each, and makes one update. `loss` "reinforce" is the
+    plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
+    `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
+    `divide_by_deviation` is GRPO's advantage. Validation is on problems of the train split, and what does best in it is
+    kept as a checkpoint beside the last.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(ge=1)
+    families: dict[str, FamilyPlan] = Field(min_length=1)
+    efforts: dict[Effort, EffortPlan] = {"low": EffortPlan(), "medium": EffortPlan(), "high": EffortPlan()}
+    prompts: int = Field(default=16, ge=1)
+    samples: int = Field(default=8, ge=2)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    warmup: int = Field(default=5, ge=0, description="steps in which the learning rate rises")
+    final: float = Field(default=0.1, ge=0, le=1, description="share of the learning rate at the end (cosine between)")
+    loss: Literal["reinforce", "grpo", "cispo"] = "reinforce"
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    clip_high: float = Field(default=0.2, gt=0)
+    most_weight: float = Field(default=5.0, gt=0)
+    kl: float = Field(default=0.0, ge=0)
+    divide_by_deviation: bool = False
+    at_once: int = Field(default=128, ge=1, description="attempts in flight")
+    length: LengthReward = LengthReward()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    alarms: AlarmSettings = AlarmSettings()
+    save_every: int = Field(default=10, ge=1, description="steps between saved states")
+    validate_every: int = Field(default=0, ge=0, description="steps between measurements; 0: none, and no best one")
+    validate_problems: int = Field(default=8, ge=1, description="problems of each level of each family in one")
+    show_every: int = Field(default=10, ge=1, description="steps between sample rollouts that are kept")
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        """A list of names will do where nothing is to be said about them."""
+        return dict.fromkeys(cast("list[Any]", given), FamilyPlan()) if isinstance(given, list) else given
+
+    @model_validator(mode="after")
+    def _efforts(self) -> Self:
+        if not self.efforts:
+            raise ValueError("efforts must name at least one of low, medium and high")
+        return self

@@ -1,0 +1,142 @@
+"""Rollouts: attempts at the problems of a step by the learner itself, rewarded, and made into rows to learn from.
+
+They are sampled at temperature 1 from the weights as they are, with no grammar, so that the log-probabilities that come
+with the tokens are those of the distribution that they were drawn from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from forethought.errors import TrainError
+from forethought.evals.attempt import Attempt, TurnRecord, attempt
+from forethought.train.assignments import Assignment
+from forethought.train.groups import Lesson, advantages, lesson
+from forethought.train.rewards import reward
+from forethought.train.rows import Branch, Row
+
+if TYPE_CHECKING:
+    from forethought.reasoning.reasoner import Reasoner
+    from forethought.reasoning.turn_options import SamplingOverrides
+    from forethought.train.rl_settings import RlSettings
+
+UNCHANGED: Final[SamplingOverrides] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""Samples from the model's own distribution, whatever the checkpoint's generation defaults are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """An attempt, what it is worth, and how much better that is than its group."""
+
+    attempt: Attempt
+    reward: float
+    advantage: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rollouts of one assignment that could be judged; `errors` says of each other one what broke."""
+
+    assignment: Assignment
+    rollouts: tuple[Rollout, ...]
+    lesson: Lesson
+    errors: tuple[str, ...] = ()
+
+
+async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: RlSettings) -> list[Group]:
+    """All attempts at all problems of a step, many at once.
+
+    Raises:
+        TrainError: most attempts broke; the message quotes the first.
+    """
+    places = asyncio.Semaphore(settings.at_once)
+
+    async def one(assignment: Assignment, seed: int) -> Attempt:
+        async with places:
+            return await attempt(
+                reasoner,
+                assignment.problem,
+                effort=assignment.effort,
+                budget=assignment.budget,
+                seed=seed,
+                sampling=UNCHANGED,
+                logprobs=True,
+                bound=False,
+            )
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [[tasks.create_task(one(each, seed)) for seed in each.seeds] for each in assignments]
+    attempts = [[task.result() for task in row] for row in running]
+    groups = [grouped(each, row, settings) for each, row in zip(assignments, attempts, strict=True)]
+    errors = [error for group in groups for error in group.errors]
+    if 2 * len(errors) > sum(map(len, attempts)):
+        message = f"{len(errors)} of {sum(map(len, attempts))} attempts broke. The first: {errors[0]}"
+        raise TrainError(message, "Mend that, then resume the run.")
+    return groups
+
+
+def grouped(assignment: Assignment, attempts: Sequence[Attempt], settings: RlSettings) -> Group:
+    """The attempts of one problem with their rewards and advantages."""
+    length, tight = settings.length, assignment.budget if assignment.tight else None
+    sound = [each for each in attempts if each.error is None]
+    rewards = [reward(each, tight, length) for each in sound]
+    taught = lesson(rewards, [each.verdict.correct for each in sound])
+    worth = advantages(rewards, divide=settings.divide_by_deviation) if taught == "taught" else (0.0,) * len(sound)
+    rollouts = tuple(map(Rollout, sound, rewards, worth))
+    return Group(assignment, rollouts, taught, tuple(each.error for each in attempts if each.error is not None))
+
+
+def rows_of(groups: Sequence[Group]) -> list[Row]:
+    """The rows of all groups that teach something. The samples of a group share their prompt, so it is one row as long
+    as their turns begin alike."""
+    rows: list[Row] = []
+    for group in groups:
+        if group.lesson != "taught":
+            continue
+        shared: dict[tuple[int, ...], list[Branch]] = {}
+        for rollout in group.rollouts:
+            for prompt_ids, branch in branches_of(rollout.attempt.turns, rollout.advantage):
+                shared.setdefault(prompt_ids, []).append(branch)
+        rows += [Row(prompt_ids, tuple(branches)) for prompt_ids, branches in shared.items()]
+    return rows
+
+
+def branches_of(turns: Sequence[TurnRecord], advantage: float) -> Iterator[tuple[tuple[int, ...], Branch]]:
+    """What is learned of an attempt: a prompt and a branch for each of its turns. A turn whose prompt goes on where the
+    turn before ended (tokens alike) continues that branch, the tokens between them unlearned."""
+    prompt_ids: tuple[int, ...] = ()
+    branch: Branch | None = None
+    for turn in turns:
+        own = _branch(turn, advantage)
+        whole = prompt_ids + (branch.token_ids if branch else ())
+        if branch is not None and turn.prompt_ids[: len(whole)] == whole:
+            branch = _joined(branch, turn.prompt_ids[len(whole) :], own)
+            continue
+        if branch is not None and branch.learned_tokens:
+            yield prompt_ids, branch
+        prompt_ids, branch = turn.prompt_ids, own
+    if branch is not None and branch.learned_tokens:
+        yield prompt_ids, branch
+
+
+def _branch(turn: TurnRecord, advantage: float) -> Branch:
+    learned = tuple(not forced for forced in turn.forced)
+    return Branch(turn.output_ids, learned, advantage, turn.logprobs)
+
+
+def _joined(first: Branch, between: tuple[int, ...], second: Branch) -> Branch:
+    return replace(
+        first,
+        token_ids=first.token_ids + between + second.token_ids,
+        learned=first.learned + (False,) * len(between) + second.learned,
+        sampler_logprobs=(*(first.sampler_logprobs or ()), *(0.0,) * len(between), *(second.sampler_logprobs or ())),
+    )

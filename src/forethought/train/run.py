@@ -1,0 +1,194 @@
+"""A run: one folder that holds all there is to know about a training.
+
+    config.json        the recipe, with every default filled in
+    environment.json   what it runs on
+    metrics.jsonl      one line a step
+    rollouts.jsonl     sample rollouts, and rollouts.html for people
+    estimates.jsonl    what each stage should have cost, and what it did
+    replay.jsonl       the base's own answers that fine-tuning shows again, if it does
+    measurements/      how good the base and each stage's checkpoint were found to be
+    checkpoints/       what each stage has made, and what scored best in it, to be opened like any checkpoint
+    state/             from where the run goes on
+    plots/             pictures of the metrics
+
+Nothing in it is ever half there: a line is complete or cut off at the next resume, a directory appears under its name
+when it is full. One process writes a run at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self, cast
+
+from forethought.errors import CheckpointError, TrainError
+from forethought.model.layout import new_directory, read_object, write_object
+from forethought.train.environment import environment
+from forethought.train.recipe import Recipe
+
+SCHEMA_VERSION: Final = 1
+
+CONFIG, ENVIRONMENT, METRICS, ROLLOUTS = "config.json", "environment.json", "metrics.jsonl", "rollouts.jsonl"
+ESTIMATES, POSITION, REPLAY = "estimates.jsonl", "position.json", "replay.jsonl"
+
+LINES: Final = (METRICS, ROLLOUTS, ESTIMATES)
+"""Files that grow by the line. A state remembers how long each of them was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a run has come: `step` steps of the stage with this index are done. `memory` is what the stage itself
+    has to remember, as JSON values, `seconds` what it has taken so far, `best` the best score of its validations."""
+
+    stage: int = 0
+    step: int = 0
+    memory: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    best: float | None = None
+
+
+class Run:
+    """The folder of a run. Made by `create` or `open`."""
+
+    def __init__(self, directory: Path, recipe: Recipe) -> None:
+        self.directory = directory
+        self.recipe = recipe
+
+    @classmethod
+    def create(cls, directory: Path, recipe: Recipe) -> Self:
+        """A new folder for a recipe. Raises `CheckpointError` when something stands there already."""
+        with new_directory(directory) as partial:
+            config = {"schema_version": SCHEMA_VERSION, "recipe": recipe.model_dump(mode="json")}
+            write_object(partial / CONFIG, config)
+            write_object(partial / ENVIRONMENT, environment())
+            for name in LINES:
+                (partial / name).touch()
+        return cls(directory, recipe)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """A run that is there. Raises `TrainError` when it is none, or one of a newer version."""
+        try:
+            config = read_object(directory / CONFIG)
+        except CheckpointError:
+            raise TrainError(
+                f"{directory} is no run.", "Give the folder of one; `forethought runs list` shows them."
+            ) from None
+        version = config.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise TrainError(f"{directory} is a run of schema version {version}.", "Install a newer Forethought.")
+        return cls(directory, Recipe.parse(config["recipe"], str(directory / CONFIG)))
+
+    @contextmanager
+    def writing(self) -> Generator[None]:
+        """Keeps other processes from writing this run for the time of the block. Raises `TrainError` if one does."""
+        with (self.directory / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                message = f"Another process is working on the run in {self.directory}."
+                raise TrainError(message, "Wait for it, or end it.") from None
+            yield
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of `metrics.jsonl`."""
+        return self.lines(METRICS)
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """The lines of one of the files that grow; a last one that was cut off is left out."""
+        content = (self.directory / name).read_text(encoding="utf-8")
+        return [json.loads(line) for line in content.splitlines(keepends=True) if line.endswith("\n")]
+
+    def append(self, name: str, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Adds lines to one of them."""
+        with (self.directory / name).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(_plain(entry), ensure_ascii=False) + "\n" for entry in entries)
+
+    def checkpoint(self, stage: str) -> Path:
+        """Where the checkpoint of a stage lies, or will lie."""
+        return self.directory / "checkpoints" / stage
+
+    def measurement(self, name: str) -> Path:
+        """Where the measurement of the base, or of a stage's checkpoint, lies or will lie."""
+        return self.directory / "measurements" / f"{name}.json"
+
+    def save(self, position: Position, write: Callable[[Path], None] | None = None) -> None:
+        """Keeps a state to go on from, and drops the one before. `write` puts a backend's state into a directory that
+        it makes; there is none between two stages."""
+        states = self.directory / "state"
+        target = states / f"{position.stage:02d}-{position.step:06d}"
+        if target.exists():
+            return
+        with new_directory(target) as partial:
+            lengths = {name: (self.directory / name).stat().st_size for name in LINES}
+            write_object(partial / POSITION, asdict(position) | {"lengths": lengths})
+            if write is not None:
+                write(partial / "backend")
+            _flush(partial)
+        for other in states.iterdir():
+            if other != target:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def position(self) -> Position:
+        """How far the newest state is."""
+        found = self._newest()
+        if found is None:
+            return Position()
+        content = read_object(found / POSITION)
+        del content["lengths"]
+        return Position(**content)
+
+    def backend_state(self) -> Path | None:
+        """The backend's part of the newest state, if it has one."""
+        found = self._newest()
+        return found / "backend" if found is not None and (found / "backend").exists() else None
+
+    def rewind(self) -> Position:
+        """Goes back to the newest state: forgets the lines that were written after it and what was half written, and
+        returns its position."""
+        for partial in self.directory.glob("*/.*"):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+        found = self._newest()
+        lengths: dict[str, int] = {} if found is None else read_object(found / POSITION)["lengths"]
+        for name in LINES:
+            os.truncate(self.directory / name, lengths.get(name, 0))
+        return self.position()
+
+    def _newest(self) -> Path | None:
+        states = sorted(path for path in (self.directory / "state").glob("*") if not path.name.startswith("."))
+        return states[-1] if states else None
+
+
+def runs_in(directory: Path) -> list[Run]:
+    """The runs that lie in a directory, by name."""
+    return [Run.open(config.parent) for config in sorted(directory.glob(f"*/{CONFIG}")) if _is_run(config)]
+
+
+def _is_run(config: Path) -> bool:
+    return (config.parent / METRICS).exists()
+
+
+def _flush(directory: Path) -> None:
+    """Has the disk take what was written, before it gets the name under which it is trusted."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no numbers that are not finite: they are written as words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in cast("Sequence[Any]", value)]
+    return value

@@ -1,0 +1,62 @@
+"""A few rollouts of a step, picked and spelled out for people: the lines of `rollouts.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from forethought.train.rollouts import Group, Rollout
+
+if TYPE_CHECKING:
+    from forethought.evals.attempt import TurnRecord
+    from forethought.model.tokenizer import Tokenizer
+
+GROUPS: Final = 4
+SAMPLES: Final = 4
+"""How many of a step are shown."""
+
+
+def shown(groups: Sequence[Group], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Some groups, those that teach something first; of each some samples, the best and the worst of them."""
+    sound = [group for group in groups if group.rollouts]
+    picked = sorted(sound, key=lambda group: group.lesson != "taught")[:GROUPS]
+    return [_group(group, tokenizer) for group in picked]
+
+
+def _group(group: Group, tokenizer: Tokenizer) -> dict[str, Any]:
+    asked = group.assignment
+    ranked = sorted(group.rollouts, key=lambda rollout: -rollout.reward)
+    half = SAMPLES // 2
+    picked = ranked if len(ranked) <= SAMPLES else ranked[:half] + ranked[-half:]
+    return {
+        "family": asked.problem.family,
+        "level": asked.problem.level,
+        "seed": asked.problem.seed,
+        "effort": asked.effort,
+        "budget": asked.budget,
+        "lesson": group.lesson,
+        "prompt": tokenizer.decode(group.rollouts[0].attempt.turns[0].prompt_ids),
+        "samples": [_sample(rollout, tokenizer) for rollout in picked],
+    }
+
+
+def _sample(rollout: Rollout, tokenizer: Tokenizer) -> dict[str, Any]:
+    attempt = rollout.attempt
+    return {
+        "output": [piece for turn in attempt.turns for piece in _pieces(turn, tokenizer)],
+        "correct": attempt.verdict.correct,
+        "why": attempt.verdict.reason,
+        "reward": rollout.reward,
+        "advantage": rollout.advantage,
+        "reason": attempt.reason,
+        "thinking_tokens": attempt.thinking_tokens,
+    }
+
+
+def _pieces(turn: TurnRecord, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
+    """The text of a turn in runs, and whether each was forced."""
+    tokens = zip(turn.forced, turn.output_ids, strict=True)
+    return [
+        (tokenizer.decode([token for _, token in run]), forced) for forced, run in groupby(tokens, lambda pair: pair[0])
+    ]

@@ -1,0 +1,181 @@
+"""From a recipe to checkpoints: the stages of a run, one after another, each from what the one before has made.
+
+Every part can be cut off and taken up again: a stage at its latest state, the rest at what lies in the run's folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from forethought.errors import TrainError
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.registry import resolve
+from forethought.train.adapter import fresh_adapter
+from forethought.train.backend import Adapter, Backend
+from forethought.train.estimate import Estimate, estimate, peak_memory, rl_work, sft_work
+from forethought.train.evaluation import evaluate, in_words, measured_cells
+from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
+from forethought.train.replay import Answer, replay_answers
+from forethought.train.rl import RlLoop
+from forethought.train.run import ESTIMATES, REPLAY, Position, Run
+from forethought.train.seeds import seed_of
+from forethought.train.sft import SftLoop
+from forethought.train.stage import Halt, Stage, Trainer, Watcher
+from forethought.train.torch_backend import TorchBackend
+
+if TYPE_CHECKING:
+    from forethought.engine.native import NativeEngine
+    from forethought.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run being worked on."""
+
+    run: Run
+    settings: Settings
+    watcher: Watcher
+    halt: Halt
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the run follows."""
+        return self.run.recipe
+
+
+async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, until: str | None = None) -> bool:
+    """Goes on with a run from where it is, to the end of the stage `until`, or of all. Returns whether it got there;
+    False when it was asked to halt.
+
+    Raises:
+        TrainError: the recipe cannot be followed; another process works on the run.
+        TrainingStopped: an alarm went off; the state is saved.
+    """
+    names = [stage.name for stage in run.recipe.stages]
+    if until is not None and until not in names:
+        raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
+    measured_cells(run.recipe)  # a mistake in there should not be found at the end
+    job = Job(run, settings, watcher, halt)
+    with run.writing():
+        position = run.rewind()
+        plan = run.recipe.evaluation
+        if plan is not None and plan.base and not await _measured(job, "base", _source(job, 0)):
+            return False
+        for index in range(len(names) if until is None else names.index(until) + 1):
+            if index >= position.stage:
+                if not await _stage(job, index, position):
+                    return False
+                position = run.position()
+            if plan is not None and not await _measured(job, names[index], _source(job, index + 1)):
+                return False
+    return True
+
+
+async def _stage(job: Job, index: int, position: Position) -> bool:
+    """One stage, and its checkpoint."""
+    run, plan = job.run, job.recipe.stages[index]
+    source = _source(job, index)
+    expected = _expected(job, plan, source, position)
+    async with _backend(job, index, source) as backend:
+        stage = _loop(job, plan, backend)
+        if (saved := run.backend_state()) is not None:
+            backend.load_state(saved)
+        reached = await Trainer(run, job.watcher, job.halt).train(index, stage, position, backend)
+        if reached is None:
+            return False
+        # What a process has left that was killed between this line and the end of this function.
+        shutil.rmtree(run.checkpoint(plan.name), ignore_errors=True)
+        backend.save_checkpoint(run.checkpoint(plan.name))
+    found = Estimate(reached.seconds, peak_memory())
+    run.append(ESTIMATES, [{"stage": plan.name, "estimated": asdict(expected), "found": asdict(found)}])
+    job.watcher.note(f"{plan.name} took {found} (estimated: {expected})")
+    run.save(Position(index + 1))
+    return True
+
+
+async def _measured(job: Job, name: str, checkpoint: Checkpoint) -> bool:
+    """Measures a checkpoint, unless that has been done. Returns whether it is done; False after a halt."""
+    target = job.run.measurement(name)
+    if not target.exists():
+        job.watcher.note(f"measuring {name}")
+        found = await evaluate(job.recipe, checkpoint, _engine(job, checkpoint), target, job.halt)
+        if found is None:
+            return False
+        job.watcher.note(f"{name}: {in_words(found)}")
+    return True
+
+
+def _source(job: Job, index: int) -> Checkpoint:
+    """What a stage begins with: the base, or the checkpoint of the stage before."""
+    base = resolve(job.recipe.base, job.settings)
+    if index == 0:
+        return base
+    made = job.run.checkpoint(job.recipe.stages[index - 1].name)
+    return Checkpoint.open(made) if job.recipe.learner.train == "all" else Checkpoint.open(base.directory, made)
+
+
+def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: Position) -> Estimate:
+    """What the whole stage should cost; the watcher is told what is left of that."""
+    learner = job.recipe.learner
+    amount, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
+    whole = estimate(source, learner, amount, held)
+    left = Estimate(whole.seconds * (1 - position.step / plan.steps), whole.memory_bytes)
+    job.watcher.note(f"{plan.name} should take {left}")
+    return whole
+
+
+@asynccontextmanager
+async def _backend(job: Job, index: int, source: Checkpoint) -> AsyncGenerator[TorchBackend]:
+    """A learner for a stage, with an engine to sample with where the stage samples."""
+    recipe, plan = job.recipe, job.recipe.stages[index]
+    adapter = _adapter(recipe, index, source)
+    if isinstance(plan, SftStage):
+        yield TorchBackend(source, recipe.learner, adapter=adapter)
+        return
+    engine = _engine(job, source)
+    await engine.start()
+    try:
+        yield TorchBackend(source, recipe.learner, adapter=adapter, engine=engine, keep_reference=plan.kl > 0)
+    finally:
+        await engine.close()
+
+
+def _adapter(recipe: Recipe, index: int, source: Checkpoint) -> Adapter | None:
+    """A fresh adapter where one is needed; None to go on with the source's, or to train all weights."""
+    if recipe.learner.train == "all":
+        return None
+    if source.adapter is None:
+        shape = recipe.adapter or AdapterSettings()
+        seed = seed_of(recipe.seed, "adapter")
+        return fresh_adapter(source, rank=shape.rank, alpha=shape.alpha, dropout=shape.dropout, seed=seed)
+    if index == 0 and recipe.adapter is not None:
+        raise TrainError("The recipe has an [adapter], and its base has one already.", "Leave [adapter] out.")
+    return None
+
+
+def _loop(job: Job, plan: SftStage | RlStage, backend: Backend) -> Stage:
+    seed = job.recipe.seed
+    if isinstance(plan, RlStage):
+        return RlLoop(plan.name, plan, backend, seed)
+    answers: list[Answer] = []
+    if plan.replay.share:
+        path = job.run.directory / REPLAY
+        answers = replay_answers(backend.checkpoint, _settings(job), path, tokens=plan.replay.tokens, seed=seed)
+    return SftLoop(plan.name, plan, backend, seed, answers)
+
+
+def _engine(job: Job, checkpoint: Checkpoint) -> NativeEngine:
+    from forethought.engine.native import NativeEngine
+
+    return NativeEngine(checkpoint, _settings(job))
+
+
+def _settings(job: Job) -> Settings:
+    """This machine's settings, with the learner's precision: what is sampled must have the learner's distribution."""
+    learner = job.recipe.learner
+    changes = {"dtype": learner.dtype} | ({"threads": learner.threads} if learner.threads else {})
+    return job.settings.model_copy(update={"engine": job.settings.engine.model_copy(update=changes)})

@@ -1,0 +1,263 @@
+"""The learner in this process: the decoder of `model` with an adapter, or with all of its weights, trained by AdamW.
+
+What is trained is float32, with float32 gradients and moments; the arithmetic may be bfloat16, with a float32 stream
+between the layers, as in the engine. The weights that it computes with are those that `publish` gives to the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from forethought.engine.protocol import Engine
+from forethought.errors import CheckpointError, TrainError
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.decoder import Decoder
+from forethought.model.layout import new_directory, read_object, write_object
+from forethought.model.lora import LoraConfig, attach, load_adapter
+from forethought.model.lora_layers import LoraLinear, TokenRowEmbedding, TokenRowHead
+from forethought.model.weights import read_file, write_file
+from forethought.reasoning.reasoner import Reasoner
+from forethought.train.backend import Adapter, LearnedTokens, LearnerSettings, Loss, StepStats
+from forethought.train.optimizer import Optimizer
+from forethought.train.packing import Pack, pack_rows
+from forethought.train.rows import Row
+from forethought.train.scoring import token_logprobs
+from forethought.train.tree_attention import TreeAttention
+
+STATE, STATE_TENSORS = "learner.json", "learner.safetensors"
+SCHEMA_VERSION = 1
+
+
+class TorchBackend:
+    """A `Backend`.
+
+    Args:
+        checkpoint: what to train. One with an adapter goes on with that adapter.
+        adapter: a fresh one, for a checkpoint that has none (`train.adapter.fresh_adapter`).
+        engine: what to sample with: started, of the same checkpoint.
+        keep_reference: keeps a copy of what is trained as it begins, for `logprobs(reference=True)`.
+
+    Raises:
+        TrainError: an adapter shall be trained and there is none, or two.
+        CheckpointError: the weights cannot be read, or the adapter does not fit them.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        settings: LearnerSettings | None = None,
+        *,
+        adapter: Adapter | None = None,
+        engine: Engine | None = None,
+        keep_reference: bool = False,
+    ) -> None:
+        self._settings = settings = settings or LearnerSettings()
+        self._source, self._engine = checkpoint, engine
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+        self._lora: LoraConfig | None = None
+        self.trained: dict[str, torch.Tensor]
+        """What the optimiser moves, by name; float32."""
+        if settings.train == "all":
+            self.decoder = Decoder.from_tensors(checkpoint.config, checkpoint.merged_tensors(), self._dtype)
+            self.trained = self._all_weights()
+        else:
+            adapter = _the_adapter(checkpoint, adapter)
+            base = checkpoint.tensors()
+            self.decoder = Decoder.from_tensors(checkpoint.config, base, self._dtype)
+            self._lora = adapter.config
+            unrounded = None if self._dtype == torch.float32 else base
+            self.trained = dict(attach(self.decoder, adapter.config, adapter.tensors, unrounded))
+        self.decoder.train()
+        self._optimizer = Optimizer(self.trained, settings)
+        self._reference = self._copies() if keep_reference else None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What is being trained, as it began; it declares what it is being taught, as far as its format has it."""
+        renderer, capabilities = self._source.renderer, self._source.capabilities
+        taught = {"thinks": renderer.thinking is not None, "calls_tools": renderer.calls is not None}
+        return replace(self._source, capabilities=capabilities.model_copy(update=taught))
+
+    @property
+    def reasoner(self) -> Reasoner:
+        """Samples with the weights of the last `publish`. Raises `TrainError` without an engine."""
+        return Reasoner(self.checkpoint, self._the_engine())
+
+    def forward_backward(self, rows: Sequence[Row], loss: Loss, scale: float) -> StepStats:
+        """See `Backend`."""
+        began = perf_counter()
+        packs = self._packs(rows)
+        logprobs_N = np.zeros(sum(row.learned_tokens for row in rows), np.float32)
+        total = 0.0
+        for pack in packs:
+            of_pack = self._logprobs(pack)
+            logprobs_N[pack.order_N.numpy()] = of_pack.detach().numpy()
+            tokens = LearnedTokens(of_pack, pack.advantages_N, pack.sampler_logprobs_N, pack.reference_logprobs_N)
+            scaled = loss(tokens).sum() * scale
+            scaled.backward()  # pyright: ignore[reportUnknownMemberType]
+            total += scaled.item()
+        return StepStats(
+            loss=total,
+            tokens=sum(pack.tokens for pack in packs),
+            learned=len(logprobs_N),
+            packs=len(packs),
+            seconds=perf_counter() - began,
+            logprobs_N=logprobs_N,
+        )
+
+    def optimizer_step(self, learning_rate: float) -> float:
+        """See `Backend`."""
+        norm = self._optimizer.step(learning_rate)
+        self._round()
+        return norm
+
+    def logprobs(self, rows: Sequence[Row], *, reference: bool = False) -> np.ndarray:
+        """See `Backend`."""
+        if reference and self._reference is None:
+            raise TrainError("No reference was kept.", "Make the backend with keep_reference.")
+        present = self._copies() if reference else None
+        if reference:
+            self._put(self._reference)
+        logprobs_N = np.zeros(sum(row.learned_tokens for row in rows), np.float32)
+        training = self.decoder.training
+        self.decoder.eval()
+        try:
+            with torch.no_grad():
+                for pack in self._packs(rows):
+                    logprobs_N[pack.order_N.numpy()] = self._logprobs(pack).numpy()
+        finally:
+            self.decoder.train(training)
+            if present is not None:
+                self._put(present)
+        return logprobs_N
+
+    async def publish(self) -> None:
+        """See `Backend`."""
+        await self._the_engine().update_weights(self.merged())
+
+    def merged(self) -> dict[str, torch.Tensor]:
+        """The weights that differ from the checkpoint's base, as they are computed with, by Hugging Face's names."""
+        if self._lora is None:
+            return {name: tensor.detach().clone() for name, tensor in self.decoder.state_dict().items()}
+        merged: dict[str, torch.Tensor] = {}
+        modules: dict[str, torch.nn.Module] = dict(self.decoder.named_modules())  # pyright: ignore[reportUnknownArgumentType]
+        for name, module in modules.items():
+            if isinstance(module, LoraLinear):
+                merged[f"{name}.weight"] = module.merged().detach()
+            elif isinstance(module, TokenRowEmbedding | TokenRowHead):
+                merged[f"{name}.weight"] = module.token_adapter.merged(module.weight).detach()
+        return merged
+
+    def save_state(self, directory: Path) -> None:
+        """See `Backend`."""
+        tensors = {f"trained.{name}": tensor.detach() for name, tensor in self.trained.items()}
+        with new_directory(directory) as partial:
+            write_file(partial / STATE_TENSORS, tensors | self._optimizer.state())
+            write_object(partial / STATE, {"schema_version": SCHEMA_VERSION, "steps": self._optimizer.steps})
+
+    def load_state(self, directory: Path) -> None:
+        """See `Backend`."""
+        state = read_object(directory / STATE)
+        if state.get("schema_version") != SCHEMA_VERSION:
+            message = f"The state in {directory} has schema version {state.get('schema_version')}."
+            raise CheckpointError(message, "Go on with the Forethought that wrote it, or begin anew.")
+        tensors = read_file(directory / STATE_TENSORS)
+        kept = {name: tensors.get(f"trained.{name}") for name in self.trained}
+        present = {name: tensor for name, tensor in kept.items() if tensor is not None}
+        shapes = {name: tensor.shape for name, tensor in present.items()}
+        if shapes != {name: tensor.shape for name, tensor in self.trained.items()}:
+            raise CheckpointError(f"The state in {directory} is of another model.", "Take the state of this run.")
+        self._put(present)
+        self._optimizer.resume(tensors, int(state["steps"]))
+
+    def adapter(self) -> Adapter | None:
+        """See `Backend`."""
+        return None if self._lora is None else Adapter(self._lora, self._copies())
+
+    def save_checkpoint(self, directory: Path) -> Checkpoint:
+        """See `Backend`."""
+        taught = self.checkpoint.capabilities
+        if self._lora is None:
+            return self._source.save(directory, self.merged(), taught)
+        tensors = {name: tensor.to(torch.bfloat16) for name, tensor in self._copies().items()}
+        return self._source.save_adapter(directory, self._lora, tensors, taught)
+
+    def _packs(self, rows: Sequence[Row]) -> list[Pack]:
+        return pack_rows(rows, self._settings.pack_tokens, self._source.config.max_positions)
+
+    def _logprobs(self, pack: Pack) -> torch.Tensor:
+        """The learned tokens' log-probabilities, in the pack's order."""
+        attention = TreeAttention(pack, self._source.config)
+        token_ids_BT = pack.token_ids_T[None]
+        # The stream between the layers is float32: sixty additions in bfloat16 would blur it.
+        embeddings_BTC = self.decoder.embed(token_ids_BT).float()
+        hidden_BTC = self.decoder(
+            token_ids_BT, pack.positions_T[None], embeddings_BTC=embeddings_BTC, attention=attention
+        )
+        return token_logprobs(self.decoder, hidden_BTC[0].index_select(0, pack.predictors_N), pack.targets_N)
+
+    def _all_weights(self) -> dict[str, torch.Tensor]:
+        """The decoder's own parameters in float32; for arithmetic in bfloat16, copies of them, to which each pack's
+        gradient is added as soon as it is there."""
+        own = dict(self.decoder.named_parameters())
+        if self._dtype == torch.float32:
+            return dict(own)
+        whole = self._source.merged_tensors()
+        masters = {name: torch.nn.Parameter(whole[name].clone()) for name in own}
+        for name, parameter in own.items():
+            parameter.register_post_accumulate_grad_hook(_Gathering(masters[name]))  # pyright: ignore[reportUnknownMemberType]
+        return dict(masters)
+
+    def _round(self) -> None:
+        """Makes the weights that are computed with anew from those that are trained."""
+        if self._lora is None and self._dtype != torch.float32:
+            self.decoder.replace({name: tensor.detach() for name, tensor in self.trained.items()})
+
+    def _copies(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.trained.items()}
+
+    @torch.no_grad()
+    def _put(self, tensors: Mapping[str, torch.Tensor] | None) -> None:
+        for name, tensor in (tensors or {}).items():
+            self.trained[name].copy_(tensor)
+        self._round()
+
+    def _the_engine(self) -> Engine:
+        if self._engine is None:
+            raise TrainError("This backend has no engine to sample with.", "Make it with a started engine.")
+        return self._engine
+
+
+class _Gathering:
+    """Adds a parameter's gradient to that of its float32 master, and lets go of it."""
+
+    def __init__(self, master: torch.Tensor) -> None:
+        self._master = master
+
+    def __call__(self, parameter: torch.Tensor) -> None:
+        if parameter.grad is None:
+            return
+        if self._master.grad is None:
+            self._master.grad = parameter.grad.float()
+        else:
+            self._master.grad.add_(parameter.grad)
+        parameter.grad = None
+
+
+def _the_adapter(checkpoint: Checkpoint, given: Adapter | None) -> Adapter:
+    if checkpoint.adapter is not None:
+        if given is not None:
+            raise TrainError("The checkpoint has an adapter, and another one was given.", "Give one of them.")
+        config, tensors = load_adapter(checkpoint.adapter)
+        return Adapter(config, {name: tensor.float() for name, tensor in tensors.items()})
+    if given is None:
+        raise TrainError("There is no adapter to train.", "Make one with fresh_adapter, or train all weights.")
+    return given

@@ -1,0 +1,94 @@
+"""A worked solution as a row: what the model would have read and written, token for token as serving renders it.
+
+Only its own outputs are learned: thinking, calls and answers. The prompt, and what tools gave back, are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, cast
+
+from forethought.errors import TrainError
+from forethought.model.conversation import Conversation, Effort, Item, Thinking, ToolResult
+from forethought.reasoning.effort import thinking_budget
+from forethought.train.rows import Branch, Row
+
+if TYPE_CHECKING:
+    from forethought.model.checkpoint import Checkpoint
+    from forethought.tasks.problem import Transcript
+
+ROOM = 3
+"""A tight budget is at most so many times what is needed."""
+
+
+def trace_row(
+    checkpoint: Checkpoint,
+    conversation: Conversation,
+    transcript: Transcript,
+    effort: Effort | None,
+    *,
+    tight: bool,
+    rng: Random,
+) -> Row:
+    """The row of one solution; without an effort, of one that needs no thinking. With `tight` the budget that the
+    prompt tells is drawn between what the longest thinking needs and `ROOM` times that, and never above what the effort
+    stands for.
+
+    Raises:
+        RenderError: the transcript holds what no output can hold.
+        TrainError: its turns do not continue each other in this checkpoint's format.
+    """
+    renderer = checkpoint.renderer
+    thinks = effort is not None
+    outputs = [(results, _thought(items) if thinks else items) for results, items in _outputs(transcript)]
+    said = conversation
+    if effort is not None:
+        budget = thinking_budget(effort, checkpoint.capabilities.context_length)
+        if tight:
+            needed = max(_thinking_tokens(checkpoint, items) for _, items in outputs)
+            budget = rng.randint(needed, max(needed, min(budget, ROOM * needed)))
+        said = replace(conversation, effort=effort, budget=budget)
+    prompt: tuple[int, ...] = ()
+    token_ids: list[int] = []
+    learned: list[bool] = []
+    for results, items in outputs:
+        said = replace(said, items=(*said.items, *results))
+        present = renderer.render(said, think=thinks).token_ids
+        prompt = prompt or present
+        # What came since the last output: the end of its turn, the results of tools, the next beginning.
+        between = present[len(prompt) + len(token_ids) :]
+        if present != (*prompt, *token_ids, *between):
+            raise TrainError("A later turn does not continue the earlier one.", "Train such solutions turn by turn.")
+        output = renderer.render_output(items)
+        token_ids += [*between, *output]
+        learned += [False] * len(between) + [True] * len(output)
+        said = replace(said, items=(*said.items, *items))
+    return Row(prompt, (Branch(tuple(token_ids), tuple(learned)),))
+
+
+def _outputs(transcript: Transcript) -> Iterator[tuple[tuple[Item, ...], tuple[Item, ...]]]:
+    """The model's outputs, each with the results of tools that came before it."""
+    results: list[Item] = []
+    items: list[Item] = []
+    for item in transcript:
+        if isinstance(item, ToolResult):
+            if items:
+                yield tuple(results), tuple(items)
+                results, items = [], []
+            results.append(item)
+        else:
+            items.append(item)
+    if items:
+        yield tuple(results), tuple(items)
+
+
+def _thought(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """An output of a model that thinks begins with thinking, be it empty: its prompt opens one."""
+    return items if isinstance(items[0], Thinking) else (Thinking(""), *items)
+
+
+def _thinking_tokens(checkpoint: Checkpoint, items: Sequence[Item]) -> int:
+    """Tokens of an output's thinking, without the marker that ends it."""
+    return len(checkpoint.tokenizer.encode(cast("Thinking", items[0]).text))

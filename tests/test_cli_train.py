@@ -1,0 +1,199 @@
+"""`forethought train` and `forethought runs`, on the tiny checkpoint."""
+
+import io
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from attempt_scene import register
+from command_line import CommandLine
+from forethought.cli.train_view import TrainView
+from forethought.tasks.problem import CORRECT
+from forethought.train.recipe import SftStage
+from forethought.train.rl import RlLoop
+from forethought.train.stage import Stage, Step
+from rl_scene import Even
+
+RECIPE = """
+schema_version = 1
+name = "small"
+base = "{base}"
+
+[learner]
+dtype = "float32"
+threads = 1
+
+[[stages]]
+name = "cold"
+kind = "sft"
+steps = 2
+tokens = 64
+families = ["even"]
+replay = {{ share = 0.0 }}
+
+[[stages]]
+name = "rl"
+kind = "rl"
+steps = 3
+families = ["even"]
+prompts = 2
+samples = 3
+efforts = {{ low = {{ budget = 4 }} }}
+alarms = {{ idle = 100, most_entropy = 100.0 }}
+
+[evaluation]
+levels = [1]
+problems = 2
+effort = "low"
+budget = 4
+"""
+
+
+@pytest.fixture(autouse=True)
+def _place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    register(monkeypatch, Even())
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def recipe(tiny_checkpoint: Path, tmp_path: Path) -> str:
+    (tmp_path / "small.toml").write_text(RECIPE.format(base=tiny_checkpoint))
+    return "small.toml"
+
+
+def test_a_recipe_is_followed_to_its_end_under_the_eyes_of_who_started_it(forethought: CommandLine, recipe: str):
+    done = forethought("train", recipe, "--run", "run")
+    assert done.status == 0, done.err
+    assert "the run is in run" in done.err
+    assert "cold should take" in done.err
+    assert "cold 2/2: loss" in done.err
+    assert "rl 3/3: reward" in done.err
+    assert "tok/s" in done.err
+    assert "rl took" in done.err
+    assert Path("run/checkpoints/rl/adapter_model.safetensors").exists()
+
+
+def test_a_run_gets_a_folder_by_itself(forethought: CommandLine, recipe: str):
+    assert forethought("train", recipe, "--until", "cold").status == 0
+    (made,) = Path("runs").iterdir()
+    assert made.name.startswith("small-")
+
+
+def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):
+    taken = RlLoop.step
+
+    async def interrupted(loop: RlLoop, number: int) -> Step:
+        signal.raise_signal(signal.SIGINT)
+        return await taken(loop, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RlLoop, "step", interrupted)
+        halted = forethought("train", recipe, "--run", "run")
+    assert halted.status == 130
+    assert "halted; go on with: forethought train --resume --run run" in halted.err
+    assert "to be resumed" in forethought("runs", "list", ".").out
+    assert forethought("train", "--resume", "--run", "run").status == 0
+    entries = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert [(entry["stage"], entry["step"]) for entry in entries] == [
+        ("cold", 1),
+        ("cold", 2),
+        ("rl", 1),
+        ("rl", 2),
+        ("rl", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "no recipe to follow"),
+        (("--resume",), "--resume needs the run"),
+        (("--resume", "--run", "nowhere"), "nowhere is no run"),
+        (("none.toml",), "none.toml cannot be read"),
+        (("small.toml", "--until", "align"), "no stage 'align'"),
+    ],
+)
+@pytest.mark.usefixtures("recipe")
+def test_what_cannot_be_done_is_said_in_a_line(forethought: CommandLine, arguments: tuple[str, ...], said: str):
+    refused = forethought("train", *arguments)
+    assert refused.status == 1
+    assert said in refused.err
+
+
+def test_a_run_is_not_resumed_by_another_recipe(forethought: CommandLine, recipe: str):
+    assert forethought("train", recipe, "--run", "run", "--until", "cold").status == 0
+    path = Path(recipe)
+    path.write_text(path.read_text().replace("samples = 3", "samples = 4"))
+    refused = forethought("train", recipe, "--resume", "--run", "run")
+    assert refused.status == 1
+    assert "is not the recipe that run follows" in refused.err
+
+
+def test_an_alarm_ends_the_command_with_a_plain_sentence(
+    forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Even, "verify", lambda family, problem, transcript: CORRECT)
+    stopped = forethought("train", recipe, "--run", "run")
+    assert stopped.status == 1
+    assert "error: The verifier of even, level 1, accepts an attempt without an answer." in stopped.err
+    assert "The run in run is saved after step 0 of rl." in stopped.err
+    assert "to be resumed" in forethought("runs", "list", ".").out
+
+
+def test_in_a_terminal_one_line_tells_how_far_it_is():
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=120)
+    stage = SftStage.model_validate({"name": "cold", "kind": "sft", "steps": 9, "families": ["even"]})
+    with TrainView(console) as view:
+        view.stage(cast("Stage", stage), 3)
+        view.step({"stage": "cold", "step": 4, "loss": 0.5, "tokens_per_second": 300.0})
+        view.note("halting")
+        view._progress.refresh()
+    assert "4/9" in written.getvalue()
+    assert "loss 0.500, 300 tok/s" in written.getvalue()
+    assert "halting" in written.getvalue()
+
+
+@pytest.fixture
+def two_runs(forethought: CommandLine, recipe: str) -> Mapping[str, Any]:
+    for name in ("one", "two"):
+        assert forethought("train", recipe, "--run", name).status == 0
+    return json.loads(forethought("runs", "show", "one", "--json").out)
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_runs_are_listed_shown_drawn_and_compared(forethought: CommandLine, two_runs: Mapping[str, Any]):
+    listed = forethought("runs", "list", ".").out
+    assert listed.splitlines() == [
+        "run\trecipe\tstage\tstep\tstate",
+        "one\tsmall\trl\t3\tfinished",
+        "two\tsmall\trl\t3\tfinished",
+    ]
+    assert two_runs["state"] == "finished"
+    assert two_runs["stages"]["cold"]["steps"] == 2
+    assert two_runs["costs"][1]["stage"] == "rl"
+    shown = forethought("runs", "show", "one").out
+    assert "estimated" in shown
+    assert "base: pass@1 level 1 " in shown
+    assert "rl less cold: " in shown
+    drawn = forethought("runs", "plot", "one").out.split()
+    assert drawn == ["one/plots/cold.png", "one/plots/rl.png", "one/plots/rl-families.png"]
+    assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in drawn)
+    compared = forethought("runs", "compare", "one", "two", "--stage", "rl", "--plot", "both.png").out.splitlines()
+    assert [line.split("\t")[0] for line in compared] == ["rl", "one", "two", "both.png"]
+    assert Path("both.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_without_matplotlib_say_what_is_missing(
+    forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch
+):
+    assert forethought("train", recipe, "--run", "run", "--until", "cold").status == 0
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    refused = forethought("runs", "plot", "run")
+    assert refused.status == 1
+    assert "pip install matplotlib" in refused.err

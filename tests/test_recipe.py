@@ -1,0 +1,85 @@
+"""Recipes: what a TOML file may say, and how a mistake in it is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forethought.errors import TrainError
+from forethought.tasks.registry import families
+from forethought.train.evaluation import measured_cells
+from forethought.train.recipe import Recipe, RlStage, SftStage
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+RL = {"name": "rl", "kind": "rl", "steps": 3, "families": ["chain_sum"]}
+SFT = {"name": "cold", "kind": "sft", "steps": 3, "families": ["chain_sum"]}
+
+
+def parsed(**changes: Any) -> Recipe:
+    return Recipe.parse({"schema_version": 1, "name": "some", "base": "b", "stages": [SFT, RL]} | changes, "some.toml")
+
+
+@pytest.mark.parametrize("name", ["smoke", "default"])
+def test_the_shipped_recipes_can_be_followed(name: str):
+    recipe = Recipe.read(RECIPES / f"{name}.toml")
+    assert recipe.name == name
+    assert [type(stage) for stage in recipe.stages] == [SftStage, RlStage]
+    assert measured_cells(recipe)
+
+
+def test_the_default_recipe_teaches_every_family():
+    for stage in Recipe.read(RECIPES / "default.toml").stages:
+        assert set(families()) == set(stage.families)
+
+
+def test_a_recipe_that_was_written_down_reads_the_same():
+    recipe = parsed()
+    assert Recipe.parse(recipe.model_dump(mode="json"), "config.json") == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stages": [RL | {"steps": 0}]}, "stages[0].steps: Input should be greater than or equal to 1"),
+        ({"stages": [SFT, RL | {"sampels": 4}]}, "stages[1].sampels: Extra inputs are not permitted"),
+        ({"stages": [RL | {"curriculum": {"up": 2}}]}, "stages[0].curriculum.up:"),
+        ({"stages": [RL | {"efforts": {"enormous": {}}}]}, "stages[0].efforts.enormous"),
+        ({"stages": [RL | {"efforts": {"low": {"tight_budget": [9, 3]}}}]}, "the smaller one first"),
+        ({"stages": [RL | {"kind": "dpo"}]}, "stages[0]:"),
+        ({"stages": []}, "stages:"),
+        ({"stages": [RL, RL]}, "two stages have the same name"),
+        ({"schema_version": 2}, "schema_version:"),
+        ({"learner": {"dtype": "float16"}}, "learner.dtype:"),
+        ({"learner": {"train": "all"}, "adapter": {}}, "[adapter] stands beside"),
+        ({"name": "../up"}, "name:"),
+        ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key(changes: dict[str, Any], said: str):
+    with pytest.raises(TrainError) as told:
+        parsed(**changes)
+    assert told.value.message.startswith("The recipe some.toml does not fit: ")
+    assert said in told.value.message
+
+
+def test_a_file_that_is_no_toml_is_told_with_its_name(tmp_path: Path):
+    (tmp_path / "bad.toml").write_text("steps = = 3")
+    with pytest.raises(TrainError, match=r"bad\.toml is no TOML"):
+        Recipe.read(tmp_path / "bad.toml")
+
+
+def test_a_file_that_is_not_there_is_told_with_its_name(tmp_path: Path):
+    with pytest.raises(TrainError, match=r"none\.toml cannot be read"):
+        Recipe.read(tmp_path / "none.toml")
+
+
+def test_levels_that_no_family_has_are_refused():
+    with pytest.raises(TrainError, match=r"evaluation\.levels"):
+        measured_cells(parsed(evaluation={"levels": [9]}))
+
+
+def test_every_family_of_the_stages_is_measured_when_none_is_named():
+    stages = [SFT, RL | {"families": ["products", "chain_sum"]}]
+    cells = measured_cells(parsed(stages=stages, evaluation={"levels": [1]}))
+    assert [cell.family for cell in cells] == ["chain_sum", "products"]

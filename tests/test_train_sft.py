@@ -1,0 +1,215 @@
+"""Supervised fine-tuning: what is shown, what is learned of it, and that a run that was cut off ends the same."""
+
+import asyncio
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+
+from forethought.errors import TaskError, TrainError
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.conversation import Conversation, Message, Thinking, ToolCall, ToolDefinition, ToolResult
+from forethought.reasoning.effort import thinking_budget
+from forethought.settings import EngineSettings, Settings
+from forethought.train.adapter import fresh_adapter
+from forethought.train.replay import Answer, ordinary_prompts, replay_answers, replay_row
+from forethought.train.rows import Row
+from forethought.train.sft import SftLoop, TaughtRows
+from forethought.train.sft_settings import ReplaySettings, SftSettings
+from forethought.train.torch_backend import TorchBackend
+from forethought.train.traces import trace_row
+from learner_scene import FLOAT32
+
+QUESTION = Conversation((Message.of("user", "What is 2 + 3?"),))
+SOLUTION = (Thinking("2+3=5"), Message.of("assistant", "5"))
+NO_REPLAY = ReplaySettings(share=0)
+
+
+def sft_settings(**changes: object) -> SftSettings:
+    given = {"steps": 6, "families": ["chain_sum"], "tokens": 150, "replay": NO_REPLAY, "learning_rate": 0.01}
+    return SftSettings.model_validate(given | changes)
+
+
+def loop(checkpoint: Checkpoint, settings: SftSettings, backend: TorchBackend) -> SftLoop:
+    return SftLoop("cold", settings, backend, seed=11)
+
+
+def backend(checkpoint: Checkpoint) -> TorchBackend:
+    return TorchBackend(checkpoint, FLOAT32, adapter=fresh_adapter(checkpoint, rank=4))
+
+
+def text(checkpoint: Checkpoint, token_ids: tuple[int, ...]) -> str:
+    return checkpoint.tokenizer.decode(token_ids)
+
+
+def test_a_solution_is_learned_and_its_prompt_is_what_serving_renders(checkpoint: Checkpoint) -> None:
+    row = trace_row(checkpoint, QUESTION, SOLUTION, "low", tight=False, rng=Random(0))
+    budget = thinking_budget("low", checkpoint.capabilities.context_length)
+    asked = Conversation(QUESTION.items, effort="low", budget=budget)
+    assert row.prompt_ids == checkpoint.renderer.render(asked, think=True).token_ids
+    (branch,) = row.branches
+    assert branch.token_ids == checkpoint.renderer.render_output(SOLUTION)
+    assert all(branch.learned)
+
+
+def test_results_of_tools_are_read_and_not_learned(checkpoint: Checkpoint) -> None:
+    tools = (ToolDefinition("add", parameters={"type": "object"}),)
+    asked = Conversation(QUESTION.items, tools)
+    call = ToolCall("1", "add", '{"a":2}')
+    transcript = (Thinking("I call."), call, ToolResult("1", Message.of("user", "five").parts), *SOLUTION)
+    row = trace_row(checkpoint, asked, transcript, "high", tight=False, rng=Random(0))
+    (branch,) = row.branches
+    learned = tuple(token for token, is_learned in zip(branch.token_ids, branch.learned, strict=True) if is_learned)
+    render = checkpoint.renderer.render_output
+    assert learned == (*render((Thinking("I call."), call)), *render(SOLUTION))
+    read = tuple(token for token, is_learned in zip(branch.token_ids, branch.learned, strict=True) if not is_learned)
+    assert "five" in text(checkpoint, read)
+    budget = thinking_budget("high", checkpoint.capabilities.context_length)
+    second = Conversation((*QUESTION.items, *transcript[:3]), tools, "high", budget)
+    whole = row.prompt_ids + branch.token_ids
+    assert whole == checkpoint.renderer.render(second, think=True).token_ids + render(SOLUTION)
+
+
+def test_an_output_without_thinking_closes_it_at_once(checkpoint: Checkpoint) -> None:
+    row = trace_row(checkpoint, QUESTION, SOLUTION[1:], "low", tight=False, rng=Random(0))
+    assert row.branches[0].token_ids == checkpoint.renderer.render_output((Thinking(""), *SOLUTION[1:]))
+
+
+def test_a_problem_that_needs_no_thinking_is_shown_as_serving_shows_it_without(checkpoint: Checkpoint) -> None:
+    row = trace_row(checkpoint, QUESTION, SOLUTION[1:], None, tight=True, rng=Random(0))
+    assert row.prompt_ids == checkpoint.renderer.render(QUESTION, think=False).token_ids
+    assert row.branches[0].token_ids == checkpoint.renderer.render_output(SOLUTION[1:])
+
+
+def test_a_tight_budget_has_room_for_the_thinking_and_not_for_much_more(checkpoint: Checkpoint) -> None:
+    needed = len(checkpoint.tokenizer.encode("2+3=5"))
+    told = set()
+    for seed in range(40):
+        row = trace_row(checkpoint, QUESTION, SOLUTION, "high", tight=True, rng=Random(seed))
+        line = text(checkpoint, row.prompt_ids).split("Thinking budget: ")[1]
+        told.add(int(line.split(" ")[0]))
+    assert min(told) >= needed
+    assert max(told) <= 3 * needed
+    assert len(told) > 5
+
+
+def test_the_rows_of_a_step_follow_from_seed_stage_and_step_alone(checkpoint: Checkpoint) -> None:
+    settings = sft_settings()
+    rows = TaughtRows(checkpoint, settings, (1, "cold"))
+    later = rows.draw(5)
+    again = TaughtRows(checkpoint, settings, (1, "cold"))
+    first = again.draw(0)
+    assert again.draw(5) == later
+    assert first != later
+    assert TaughtRows(checkpoint, settings, (2, "cold")).draw(5) != later
+    assert TaughtRows(checkpoint, settings, (1, "warm")).draw(5) != later
+
+
+def test_a_step_has_the_tokens_that_it_shall_have(checkpoint: Checkpoint) -> None:
+    rows = TaughtRows(checkpoint, sft_settings(tokens=2000), (1, "cold")).draw(0)
+    assert sum(row.tokens for row in rows[:-1]) < 2000 <= sum(row.tokens for row in rows)
+
+
+def prompts_with(checkpoint: Checkpoint, rows: list[Row], words: str) -> float:
+    return sum(words in text(checkpoint, row.prompt_ids) for row in rows) / len(rows)
+
+
+def test_efforts_and_replay_come_as_often_as_they_shall(checkpoint: Checkpoint) -> None:
+    settings = sft_settings(
+        tokens=60_000, efforts={"low": 1, "high": 3}, replay=ReplaySettings(share=0.5, thinking=0.5), tight=0
+    )
+    answers = [Answer("Hello!", (40, 41))]
+    rows = TaughtRows(checkpoint, settings, (1, "cold"), answers).draw(0)
+    assert prompts_with(checkpoint, rows, "Hello!") == pytest.approx(0.5, abs=0.07)
+    assert prompts_with(checkpoint, rows, "effort") == pytest.approx(0.75, abs=0.07)
+    assert prompts_with(checkpoint, rows, "effort: high") == pytest.approx(0.75 * 0.75, abs=0.07)
+
+
+def test_levels_come_by_their_weights(checkpoint: Checkpoint) -> None:
+    settings = sft_settings(families={"chain_sum": {"levels": [0, 1]}}, tokens=3000)
+    rows = TaughtRows(checkpoint, settings, (1, "cold")).draw(0)
+    sums = [text(checkpoint, row.prompt_ids).split("user\n")[1] for row in rows]
+    assert all(question.count("+") == 2 for question in sums)  # three numbers
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"families": ["no_such_family"]}, TaskError),
+        ({"families": {"chain_sum": {"levels": [1] * 9}}}, TrainError),
+        ({"replay": ReplaySettings(share=0.1)}, TrainError),
+    ],
+)
+def test_what_cannot_be_taught_is_refused_at_the_start(
+    checkpoint: Checkpoint, changes: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        TaughtRows(checkpoint, sft_settings(**changes), (1, "cold"))
+
+
+def test_replayed_answers_stand_with_thinking_and_without(checkpoint: Checkpoint) -> None:
+    answer = Answer("Hello!", (40, 41, 42))
+    plain = replay_row(checkpoint, answer, None, Random(0))
+    asked = Conversation((Message.of("user", "Hello!"),))
+    assert plain.prompt_ids == checkpoint.renderer.render(asked, think=False).token_ids
+    assert plain.branches[0].token_ids == answer.token_ids
+    thought = replay_row(checkpoint, answer, "medium", Random(0)).branches[0].token_ids
+    assert thought[-3:] == answer.token_ids
+    assert checkpoint.renderer.thinking is not None
+    assert thought[-4] == checkpoint.renderer.thinking.end_ids[-1]
+
+
+def test_the_bases_answers_are_sampled_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=8192)
+    settings, path = Settings(cache_dir=tmp_path, engine=engine), tmp_path / "run" / "replay.jsonl"
+    answers = replay_answers(checkpoint, settings, path, tokens=4, seed=1)
+    assert {answer.prompt for answer in answers} <= set(ordinary_prompts())
+    assert len(answers) > 250
+    assert all(1 <= len(answer.token_ids) <= 4 for answer in answers)
+    written = path.stat().st_mtime_ns
+    assert replay_answers(checkpoint, settings, path, tokens=4, seed=1) == answers
+    assert path.stat().st_mtime_ns == written
+    assert replay_answers(checkpoint, settings, path, tokens=4, seed=2) != answers
+
+
+def test_the_prompts_are_many_and_different() -> None:
+    prompts = ordinary_prompts()
+    assert len(prompts) == len(set(prompts)) > 250
+    assert all(prompt.strip() == prompt and 4 < len(prompt) < 200 for prompt in prompts)
+
+
+def test_a_stage_that_was_cut_off_anywhere_ends_with_the_same_bits(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    async def steps(learner: TorchBackend, first: int, last: int) -> None:
+        stage = loop(checkpoint, sft_settings(), learner)
+        for number in range(first, last):
+            assert (await stage.step(number)).alarm is None
+
+    whole = backend(checkpoint)
+    asyncio.run(steps(whole, 0, 6))
+    for cut in (1, 4):
+        begun, resumed = backend(checkpoint), backend(checkpoint)
+        asyncio.run(steps(begun, 0, cut))
+        begun.save_state(tmp_path / str(cut))
+        resumed.load_state(tmp_path / str(cut))
+        asyncio.run(steps(resumed, cut, 6))
+        assert all(torch.equal(tensor, resumed.trained[name]) for name, tensor in whole.trained.items())
+
+
+def test_the_loss_falls(checkpoint: Checkpoint) -> None:
+    async def losses() -> list[float]:
+        learner = TorchBackend(checkpoint, FLOAT32.model_copy(update={"train": "all"}))
+        stage = loop(checkpoint, sft_settings(steps=25, learning_rate=0.01, warmup=0), learner)
+        return [(await stage.step(number)).metrics["loss"] for number in range(25)]
+
+    found = asyncio.run(losses())
+    assert sum(found[-5:]) / 5 < 0.7 * found[0]
+
+
+def test_numbers_that_are_none_raise_an_alarm(checkpoint: Checkpoint) -> None:
+    learner = backend(checkpoint)
+    with torch.no_grad():
+        next(iter(learner.trained.values())).fill_(float("nan"))
+    step = asyncio.run(loop(checkpoint, sft_settings(), learner).step(0))
+    assert step.alarm is not None
+    assert "no number" in step.alarm
