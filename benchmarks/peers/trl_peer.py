@@ -1,7 +1,8 @@
 """TRL's GRPOTrainer on CPU.
 
-Options: `weights` (the dtype that all weights are held in), `autocast` (arithmetic in bfloat16), `batch` (samples in one
-backward pass), `generation` ("static": `generate` on one padded batch; "continuous": transformers' continuous batching).
+Options: `weights` (the dtype that all weights are held in), `autocast` (arithmetic in bfloat16), `batch` (samples in
+one backward pass, at most), `generation` ("static": `generate` on one padded batch; "continuous": transformers'
+continuous batching).
 """
 
 import os

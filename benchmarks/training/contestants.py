@@ -29,7 +29,12 @@ class Contestant:
 
 # Groups whose rewards are all the same have no gradient. `rl` leaves them out; TRL computes them.
 SPARING, SAME_WORK = {"skip_flat": True}, {"skip_flat": False}
-MIXED = {"weights": "float32", "autocast": True, "generation": "static", "batch": 16}
+# What is trained is float32 in both; PEFT keeps a new adapter so on a bfloat16 base.
+STATIC = {"generation": "static", "batch": 16}
+TRL = {
+    "all": STATIC | {"weights": "float32", "autocast": True},
+    "adapter": STATIC | {"weights": "bfloat16", "autocast": False},
+}
 
 CONTESTANTS = tuple(
     contestant
@@ -37,6 +42,6 @@ CONTESTANTS = tuple(
     for contestant in (
         Contestant(OURS, train, "forethought_learner.py", SPARING),
         Contestant(OURS, train, "forethought_learner.py", SAME_WORK, brief=True),
-        Contestant(THEIRS, train, "trl_peer.py", MIXED),
+        Contestant(THEIRS, train, "trl_peer.py", TRL[train]),
     )
 )

@@ -25,12 +25,13 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. Less is better in every one; `brief` reads our steps with the same work as TRL's."""
+    """One line of the table. Less is better in every one; `brief` reads our steps with the same work as TRL's, None the
+    worse of all our runs."""
 
     title: str
     unit: str
     read: Callable[[Result], float | None]
-    brief: bool = False
+    brief: bool | None = False
     goal: float | None = None
 
 
@@ -56,7 +57,7 @@ LINES = (
     Line("of it sampling", "s", timed("sampling"), brief=True),
     Line("of it learning", "s", timed("learning"), brief=True),
     Line("a step as `train rl` takes it, groups without variance left out", "s", timed("seconds")),
-    Line("peak memory", "MiB", peak, goal=1.0),
+    Line("peak memory", "MiB", peak, brief=None, goal=1.0),
 )
 
 
@@ -65,9 +66,8 @@ def table(document: dict[str, Any]) -> str:
     rows = []
     for train, title in TITLES.items():
         for line in LINES:
-            mine = found(document, OURS, train, brief=line.brief)
-            theirs = found(document, THEIRS, train)
-            values = [line.read(result) if result else None for result in (mine, theirs)]
+            mine = [r for r in runs(document, OURS, train) if line.brief in (None, r["brief"])]
+            values = [worst(line, mine), worst(line, runs(document, THEIRS, train))]
             ratio = values[1] / values[0] if all(values) else None
             cells = [f"{title}: {line.title} ({line.unit})", *map(number, values)]
             goal = f"{line.goal:.0f}×" if line.goal else ""
@@ -82,13 +82,13 @@ def rewards(document: dict[str, Any]) -> str:
     if BASE in judged:
         rows.append(["the base", "", "", share(judged[BASE]), "", ""])
     for train, title in TITLES.items():
-        pair = [found(document, trainer, train) for trainer in (OURS, THEIRS)]
-        for result in filter(None, pair):
+        pair = [r for trainer in (OURS, THEIRS) for r in runs(document, trainer, train) if not r["brief"]]
+        for result in pair:
             steps, rewarded = result["steps"], judged.get(result["key"])
             cells = [f"{result['trainer']}, {title}", str(len(steps)), f"{steps[-1]['at']:.0f}" if steps else "–"]
             cells += [share(rewarded) if rewarded else "–", gain(judged.get(BASE), rewarded)]
-            versus = next(other for other in pair if other is not result)
-            cells.append(gain(judged.get(versus["key"]), rewarded) if versus and result["trainer"] == OURS else "")
+            theirs = next((other["key"] for other in pair if other["trainer"] == THEIRS), "")
+            cells.append(gain(judged.get(theirs), rewarded) if result["trainer"] == OURS else "")
             rows.append(cells)
     return markdown(["", "steps", "seconds", "reward", "gain over the base", f"more than {THEIRS}'s"], rows)
 
@@ -105,10 +105,14 @@ def details(document: dict[str, Any]) -> str:
     return markdown(header, rows)
 
 
-def found(document: dict[str, Any], trainer: str, train: str, *, brief: bool = False) -> Result | None:
-    """The result of a contestant. TRL has no brief one: it does the same work in any case."""
-    wanted = (trainer, train, brief and trainer == OURS)
-    return next((r for r in document["results"] if (r["trainer"], r["train"], r["brief"]) == wanted), None)
+def runs(document: dict[str, Any], trainer: str, train: str) -> list[Result]:
+    """All that a trainer has run. TRL has nothing brief: it does the same work in any case."""
+    return [result for result in document["results"] if (result["trainer"], result["train"]) == (trainer, train)]
+
+
+def worst(line: Line, results: list[Result]) -> float | None:
+    """The highest figure of a line."""
+    return max((value for result in results if (value := line.read(result)) is not None), default=None)
 
 
 def share(groups: list[list[float]]) -> str:

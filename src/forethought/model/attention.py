@@ -1,8 +1,8 @@
 """Attention as the decoder calls it, and the kind that needs no cache: every token of a batch at once.
 
-The decoder hands each layer's queries, keys and values to an `Attention`. Training and scoring use `FullAttention`
-below; the torch runner brings one that reads and writes the paged KV cache. Sizes: B rows, T tokens, H query heads,
-G key-value heads, D head dimensions.
+The decoder hands each layer's queries, keys and values to an `Attention`. Plain batches use `FullAttention` below; the
+torch runner brings one that reads and writes the paged KV cache, and training one for packs of rows. Sizes: B rows, T
+tokens, H query heads, G key-value heads, D head dimensions.
 """
 
 from dataclasses import dataclass

@@ -207,8 +207,8 @@ class Decoder(nn.Module):
         return self.model.norm(hidden_BTC)
 
     def logits(self, hidden_BTC: torch.Tensor) -> torch.Tensor:
-        """Scores `logits_BTV` of hidden states (any leading dimensions). Training calls it on slices of the tokens
-        so that no more than a slice of the scores exists at a time."""
+        """Scores `logits_BTV` of hidden states (any leading dimensions). Training has its own way, a slice of tokens at
+        a time (train/scoring.py)."""
         if self.lm_head is None:
             return self.model.embed_tokens.project(hidden_BTC)
         return self.lm_head(hidden_BTC)
