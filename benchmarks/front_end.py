@@ -9,14 +9,13 @@ figures are made. Needs Linux, and two cores. Takes about ten minutes.
 import argparse
 import os
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from comparison.machine import machine, others_seconds
+from comparison.machine import machine
 from comparison.process import Program, ProgramFailed
 from forethought.model.registry import resolve
 from forethought.settings import load_settings
@@ -26,6 +25,8 @@ from load.workload import REAL, WARMING, Api, Load, prompts, words
 
 SCHEMA_VERSION = 1
 ENGINE_LIMIT = 120.0
+IDLE_SECONDS = 3.0
+"""How long we look, before each round, whether others use the processor."""
 
 
 def main() -> None:
@@ -39,7 +40,6 @@ def main() -> None:
         "tiny_model": str(tiny),
         "streams": options.streams,
     }
-    began, busy = time.monotonic(), others_seconds()
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "machine": machine(),
@@ -50,12 +50,12 @@ def main() -> None:
         "scripted": [],
         "real": [],
         "failures": [],
+        "busy": [],
     }
-    for turn in range(options.rounds):
+    for _ in range(options.rounds):
         measure_scripted(document, options)
+    for turn in range(options.real_rounds):
         measure_real(document, options, turn)
-    available = (time.monotonic() - began) * psutil.cpu_count()
-    document["others_share"] = (others_seconds() - busy) / available
     if options.publish:
         report.publish(options.publish, document)
     print(report.table(document), report.cost(document), *document["failures"], report.disturbed(document), sep="\n")
@@ -70,9 +70,10 @@ def arguments() -> argparse.Namespace:
     add("--model", default="smollm2-135m-instruct", help="a model's name, or its Hugging Face directory")
     add("--work", type=Path, default=Path("build/front-end"), help="keeps logs and vLLM's tiny model")
     add("--streams", type=int, default=1000, help="scripted streams at once")
-    add("--tokens", type=int, default=100, help="tokens of each")
-    add("--steps", type=float, nargs="*", default=[0.5, 0.125], help="seconds between a stream's tokens")
-    add("--rounds", type=int, default=3, help="how often everything is measured")
+    add("--tokens", type=int, default=200, help="tokens of each")
+    add("--steps", type=float, nargs="*", default=[0.125, 0.05], help="seconds between a stream's tokens")
+    add("--rounds", type=int, default=1, help="how often the scripted loads are run")
+    add("--real-rounds", type=int, default=3, help="how often the real engine is measured, each way")
     add("--publish", type=Path, metavar="DIR", help="write front-end.md and .json there")
     options = parser.parse_args()
     options.work = options.work.resolve()
@@ -82,6 +83,7 @@ def arguments() -> argparse.Namespace:
 
 def measure_scripted(document: dict[str, Any], options: argparse.Namespace) -> None:
     """One round of every load against both servers."""
+    document["busy"].append(psutil.cpu_percent(IDLE_SECONDS) / 100)
     loads = [Load(options.streams, options.tokens, step) for step in (*options.steps, 0.0)]
     for server, python in ((OURS, sys.executable), (THEIRS, options.peers_python)):
         try:
@@ -99,6 +101,7 @@ def measure_scripted(document: dict[str, Any], options: argparse.Namespace) -> N
 
 def measure_real(document: dict[str, Any], options: argparse.Namespace, turn: int) -> None:
     """One round of the real engine: alone and behind each API, each in a fresh process, in an order that changes."""
+    document["busy"].append(psutil.cpu_percent(IDLE_SECONDS) / 100)
     ways = [None, *Api]
     first = turn % len(ways)
     for api in ways[first:] + ways[:first]:

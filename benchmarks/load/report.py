@@ -11,7 +11,7 @@ from load.workload import REAL, Api
 
 EVENTS_GOAL, COST_GOAL = 2.0, 0.05
 QUIET = 0.1
-"""Share of the CPU time that others may take meanwhile."""
+"""Share of the CPU time that others may take."""
 
 
 def best(document: dict[str, Any], server: str, api: Api, rate: float | None, *keys: str) -> float | None:
@@ -75,10 +75,11 @@ def cost(document: dict[str, Any]) -> str:
 
 
 def disturbed(document: dict[str, Any]) -> str:
-    """A warning, if the machine was busy with other things."""
-    if document["others_share"] <= QUIET:
+    """A warning, if the machine was busy with other things before one of the rounds."""
+    busiest = max(document["busy"], default=0.0)
+    if busiest <= QUIET:
         return ""
-    return f"\n**Do not use these figures**: other programs took {document['others_share']:.0%} of the CPU time.\n"
+    return f"\n**Do not use these figures**: other programs took {busiest:.0%} of the CPU time.\n"
 
 
 def publish(folder: Path, document: dict[str, Any]) -> None:
@@ -96,7 +97,7 @@ Written by `benchmarks/front_end.py`; `benchmarks/README.md` says how the figure
 {disturbed(document)}
 ## Scripted engines, {streams:,} streams of {document["tokens"]} tokens at once, one server process on one core
 
-Best of {document["rounds"]} rounds. A ratio above 1 means that we are better. Added latency: from the moment at which
+Best of n = {document["rounds"]}. A ratio above 1 means that we are better. Added latency: from the moment at which
 the engine emits a token to the moment at which the client has read it; all streams have their tokens together, as in a
 batch.
 
