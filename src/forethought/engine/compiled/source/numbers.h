@@ -32,6 +32,12 @@ INLINE f16x splat(float x) { return (f16x){} + x; }
 INLINE float sum16(f16x v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)v);
+#elif defined(__AVX2__)
+  const float *p = (const float *)&v;
+  const __m256 eight = _mm256_add_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8));
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_shuffle_ps(four, four, 1)));
 #else
   float s[16];
   store16(s, v);
@@ -44,6 +50,12 @@ INLINE float sum16(f16x v) {
 INLINE float max16(f16x v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_max_ps((__m512)v);
+#elif defined(__AVX2__)
+  const float *p = (const float *)&v;
+  const __m256 eight = _mm256_max_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8));
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(four, _mm_shuffle_ps(four, four, 1)));
 #else
   float m = v[0];
   for (int i = 1; i < 16; i++) m = v[i] > m ? v[i] : m;

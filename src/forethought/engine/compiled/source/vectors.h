@@ -6,66 +6,119 @@
 #pragma once
 #include "panels.h"
 
+/* 16 lanes of float32 in registers. (Where no register holds them all, GCC keeps a vector of that length in memory.) */
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__) && !defined(__AVX512F__)
+
+#define ROWS_AT_ONCE 6 /* 12 of the 16 registers are sums */
+#define PLAIN_TWICE 2  /* rows of which both tiles of a plain step are computed at once */
+typedef struct {
+  __m256 low, high;
+} Lanes;
+
+INLINE Lanes spread(float x) { return (Lanes){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+INLINE Lanes add_product(Lanes sum, Lanes a, Lanes b) {
+  return (Lanes){_mm256_fmadd_ps(a.low, b.low, sum.low), _mm256_fmadd_ps(a.high, b.high, sum.high)};
+}
+INLINE void store_lanes(float *p, Lanes v) {
+  _mm256_storeu_ps(p, v.low);
+  _mm256_storeu_ps(p + 8, v.high);
+}
+INLINE Lanes halves(const uint16_t *p) {
+  return (Lanes){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
+}
+INLINE Lanes reals(const real *p) {
+#ifdef FORETHOUGHT_FLOAT32
+  return (Lanes){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+#else
+  const __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+  const __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p + 8)));
+  return (Lanes){_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))};
+#endif
+}
+INLINE Lanes signed_bytes(const int8_t *q) {
+  const __m256i low = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)q));
+  const __m256i high = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(q + 8)));
+  return (Lanes){_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)};
+}
+INLINE __m256 half_byte_of(const uint8_t *words, int shift) {
+  const __m256i shifted = _mm256_srli_epi32(_mm256_loadu_si256((const __m256i *)words), shift);
+  return _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(15)));
+}
+INLINE Lanes half_byte_lanes(const uint8_t *words, int shift) {
+  return (Lanes){half_byte_of(words, shift), half_byte_of(words + 32, shift)};
+}
+
+#else
+
 #if defined(__AVX512F__)
 #define ROWS_AT_ONCE 12 /* 24 of the 32 registers are sums */
 #else
 #define ROWS_AT_ONCE 2
 #endif
+#define PLAIN_TWICE ROWS_AT_ONCE
+typedef f16x Lanes;
+
+INLINE Lanes spread(float x) { return splat(x); }
+INLINE Lanes add_product(Lanes sum, Lanes a, Lanes b) { return sum + a * b; }
+INLINE void store_lanes(float *p, Lanes v) { store16(p, v); }
+INLINE Lanes halves(const uint16_t *p) { return load16_half(p); }
+INLINE Lanes reals(const real *p) { return load16_real(p); }
+INLINE Lanes signed_bytes(const int8_t *q) { return __builtin_convertvector(widen_signed(q), f16x); }
+INLINE Lanes half_byte_lanes(const uint8_t *words, int shift) {
+  return __builtin_convertvector((i16x)(*(const u16x *)words >> shift & 15), f16x);
+}
+
+#endif
 
 static int tiles_request(void) { return 0; }
 static void tiles_release(void) {}
 
-/* Two neighbours in depth, of 16 columns. */
+/* What one multiplication takes: 16 columns, and in depth as much as an instruction adds up. */
 #ifdef FORETHOUGHT_PAIRS
 
-typedef __m512bh Pairs;
+#define DEPTH 2
 #define HALF_BYTE_ZERO 16 /* half_bytes() gives 16 + q, which is one instruction away from q */
+typedef __m512bh Weights;
+typedef real Input;
 
-INLINE Pairs load_pairs(const real *p) { return (Pairs)_mm512_loadu_si512(p); }
-INLINE Pairs both(const real *x) {
+INLINE Weights load_weights(const real *p) { return (Weights)_mm512_loadu_si512(p); }
+INLINE Weights everywhere(const Input *x) {
   int32_t pair;
   memcpy(&pair, x, 4);
-  return (Pairs)_mm512_set1_epi32(pair);
+  return (Weights)_mm512_set1_epi32(pair);
 }
-INLINE f16x dot(f16x sum, Pairs x, Pairs w) { return (f16x)_mm512_dpbf16_ps((__m512)sum, x, w); }
-INLINE Pairs half_bytes(u16x v, int row) {
-  const __m512i words = (__m512i)v;
+INLINE Lanes dot(Lanes sum, Weights x, Weights w) { return (Lanes)_mm512_dpbf16_ps((__m512)sum, x, w); }
+/* Of 64 bytes that hold four rows of pairs, one. */
+INLINE Weights half_bytes(const uint8_t *four, int row) {
+  const __m512i words = _mm512_loadu_si512(four);
   const __m512i shifted = row == 0   ? _mm512_slli_epi16(words, 3)
                           : row == 1 ? _mm512_srli_epi16(words, 1)
                           : row == 2 ? _mm512_srli_epi16(words, 5)
                                      : _mm512_srli_epi16(words, 9);
   /* (shifted & 15 << 3) | 16.0 in bfloat16, whose mantissa counts eighths there */
-  return (Pairs)_mm512_ternarylogic_epi32(shifted, _mm512_set1_epi16(0x78), _mm512_set1_epi16(0x4180), 0xea);
+  return (Weights)_mm512_ternarylogic_epi32(shifted, _mm512_set1_epi16(0x78), _mm512_set1_epi16(0x4180), 0xea);
 }
-INLINE Pairs bytes(const int8_t *q) {
-  const f16x low = __builtin_convertvector(widen_signed(q), f16x);
-  const f16x high = __builtin_convertvector(widen_signed(q + 16), f16x);
-  return _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+INLINE Weights bytes(const int8_t *q) {
+  return _mm512_cvtne2ps_pbh((__m512)signed_bytes(q + 16), (__m512)signed_bytes(q));
 }
 
 #else
 
-typedef struct {
-  f16x even, odd;
-} Pairs;
+#define DEPTH 1
 #define HALF_BYTE_ZERO 0
+typedef Lanes Weights;
+typedef float Input;
 
-INLINE Pairs load_pairs(const real *p) { return (Pairs){load16_real(p), load16_real(p + 16)}; }
-INLINE Pairs both(const real *x) { return (Pairs){splat(from_real(x[0])), splat(from_real(x[1]))}; }
-INLINE f16x dot(f16x sum, Pairs x, Pairs w) {
-  sum += x.even * w.even;
-  sum += x.odd * w.odd;
-  return sum;
-}
-INLINE Pairs half_bytes(u16x v, int row) {
-  return (Pairs){__builtin_convertvector((i16x)(v >> row * 4 & 15), f16x),
-                 __builtin_convertvector((i16x)(v >> (16 + row * 4) & 15), f16x)};
-}
-INLINE Pairs bytes(const int8_t *q) {
-  return (Pairs){__builtin_convertvector(widen_signed(q), f16x), __builtin_convertvector(widen_signed(q + 16), f16x)};
-}
+INLINE Weights load_weights(const real *p) { return reals(p); }
+INLINE Weights everywhere(const Input *x) { return spread(*x); }
+INLINE Lanes dot(Lanes sum, Weights x, Weights w) { return add_product(sum, x, w); }
+INLINE Weights half_bytes(const uint8_t *four, int row) { return half_byte_lanes(four, row / 2 * 4 + row % 2 * 16); }
+INLINE Weights bytes(const int8_t *q) { return signed_bytes(q); }
 
 #endif
+
+#define ROWS_OF_STEP (PANEL / DEPTH)
+#define ROWS_OF_FOUR (8 / DEPTH) /* rows that 64 bytes of half bytes hold */
 
 /* f(rows, ...) with a row count that the compiler knows. */
 #define CASE(n, f, ...) \
@@ -95,37 +148,60 @@ INLINE int next_rows(int left) {
   return (left + calls - 1) / calls;
 }
 
-typedef f16x Sums[ROWS_AT_ONCE][2];
+typedef Lanes Sums[ROWS_AT_ONCE][2];
 
 INLINE void clear(const int rows, const int tiles, Sums sums) {
-  EACH_ROW for (int t = 0; t < tiles; t++) sums[r][t] = splat(0);
+  EACH_ROW for (int t = 0; t < tiles; t++) sums[r][t] = spread(0);
 }
 
-/* sums[r] += a[r] times one row of pairs, of one tile or two. */
-INLINE void add_pairs(const int rows, const int tiles, Sums sums, const real *a, long lda, Pairs first, Pairs second) {
+/* The inputs of some rows to one step, as they are multiplied. */
+typedef struct {
+  const Input *x;
+  long ldx;
+} Inputs;
+
+typedef Input InputRoom[ROWS_AT_ONCE][PANEL];
+
+INLINE Inputs inputs_of(const int rows, const real *a, long lda, InputRoom room) {
+#if defined(FORETHOUGHT_PAIRS) || defined(FORETHOUGHT_FLOAT32)
+  (void)rows, (void)room;
+  return (Inputs){a, lda};
+#else
+  EACH_ROW for (int half = 0; half < PANEL; half += 16) store_lanes(room[r] + half, reals(a + r * lda + half));
+  return (Inputs){room[0], PANEL};
+#endif
+}
+
+/* sums[r] += a[r] times one row of weights, of one tile or two. */
+INLINE void add_row(const int rows, const int tiles, Sums sums, Inputs in, int row, Weights first, Weights second) {
   EACH_ROW {
-    const Pairs x = both(a + r * lda);
+    const Weights x = everywhere(in.x + r * in.ldx + row * DEPTH);
     sums[r][0] = dot(sums[r][0], x, first);
     if (tiles == 2) sums[r][1] = dot(sums[r][1], x, second);
   }
 }
 
-INLINE void add_plain(const int rows, const int tiles, Sums sums, const real *a, long lda, const real *first) {
-  for (int row = 0; row < 16; row++, first += 32)
-    add_pairs(rows, tiles, sums, a + row * 2, lda, load_pairs(first), load_pairs(first + (tiles - 1) * TILE));
+INLINE void add_plain(const int rows, const int tiles, Sums sums, Inputs in, const real *first) {
+  for (int row = 0; row < ROWS_OF_STEP; row++, first += 16 * DEPTH)
+    add_row(rows, tiles, sums, in, row, load_weights(first), load_weights(first + (tiles - 1) * TILE));
 }
 
-/* Plain panels: step s lies at panel + offsets[s], or one after the other if there are no offsets. */
+/* Plain panels: step s lies at panel + offsets[s], or one after the other if there are no offsets. Both tiles of a step at
+ * once while registers suffice. */
 INLINE void rows_plain(const int rows, long steps, const real *a, long lda, const real *panel, const int64_t *offsets,
                        int fresh, float *c, long ldc) {
-  Sums sums;
-  clear(rows, 2, sums);
-  for (long s = 0; s < steps; s++) {
-    const real *step = panel + (offsets ? offsets[s] : s * STEP);
-    if (fresh) expect(step, STEP * (long)sizeof(real));
-    add_plain(rows, 2, sums, a + s * PANEL, lda, step);
+  const int tiles = rows > PLAIN_TWICE ? 1 : 2;
+  for (int tile = 0; tile < 2; tile += tiles) {
+    Sums sums;
+    InputRoom room;
+    clear(rows, tiles, sums);
+    for (long s = 0; s < steps; s++) {
+      const real *step = panel + (offsets ? offsets[s] : s * STEP);
+      if (fresh && tile == 0) expect(step, STEP * (long)sizeof(real));
+      add_plain(rows, tiles, sums, inputs_of(rows, a + s * PANEL, lda, room), step + tile * TILE);
+    }
+    EACH_ROW for (int t = 0; t < tiles; t++) store_lanes(c + r * ldc + (tile + t) * 16, sums[r][t]);
   }
-  EACH_ROW for (int t = 0; t < 2; t++) store16(c + r * ldc + t * 16, sums[r][t]);
 }
 
 INLINE void multiply_scattered(int rows, long steps, const real *a, long lda, const real *panel, const int64_t *offsets,
@@ -142,20 +218,20 @@ INLINE void multiply(int rows, long steps, const real *a, long lda, const real *
 
 /* ---- packed panels ---- */
 
-INLINE void add_int4(const int rows, const int tiles, Sums sums, const real *a, long lda, const uint8_t *first) {
+INLINE void add_int4(const int rows, const int tiles, Sums sums, Inputs in, const uint8_t *first) {
   const uint8_t *second = first + (tiles - 1) * INT4_TILE;
   for (int four = 0; four < 4; four++) {
-    const u16x v = *(const u16x *)(first + 64 + four * 64), w = *(const u16x *)(second + 64 + four * 64);
-#pragma GCC unroll 4
-    for (int row = 0; row < 4; row++)
-      add_pairs(rows, tiles, sums, a + four * 8 + row * 2, lda, half_bytes(v, row), half_bytes(w, row));
+    const uint8_t *v = first + 64 + four * 64, *w = second + 64 + four * 64;
+#pragma GCC unroll 8
+    for (int row = 0; row < ROWS_OF_FOUR; row++)
+      add_row(rows, tiles, sums, in, four * ROWS_OF_FOUR + row, half_bytes(v, row), half_bytes(w, row));
   }
 }
 
-INLINE void add_int8(const int rows, const int tiles, Sums sums, const real *a, long lda, const uint8_t *first) {
+INLINE void add_int8(const int rows, const int tiles, Sums sums, Inputs in, const uint8_t *first) {
   const int8_t *q = (const int8_t *)first + 32;
-  for (int row = 0; row < 16; row++, q += 32)
-    add_pairs(rows, tiles, sums, a + row * 2, lda, bytes(q), bytes(q + (tiles - 1) * INT8_TILE));
+  for (int row = 0; row < ROWS_OF_STEP; row++, q += 16 * DEPTH)
+    add_row(rows, tiles, sums, in, row, bytes(q), bytes(q + (tiles - 1) * INT8_TILE));
 }
 
 /* c[rows][32] = a[rows][32 * steps] times a packed panel: both tiles of a step at once while registers suffice.
@@ -167,25 +243,28 @@ INLINE void rows_packed(const int rows, const int format, long steps, const real
   for (int tile = 0; tile < 2; tile += tiles) {
     const uint8_t *data = panel + tile * bytes;
     Sums results;
+    InputRoom room;
     clear(rows, tiles, results);
     for (long s = 0; s < steps; s++, data += 2 * bytes) {
       if (fresh && tile == 0) expect(data, 2 * bytes);
       Sums sums;
       clear(rows, tiles, sums);
+      const Inputs in = inputs_of(rows, a + s * PANEL, lda, room);
       if (format == INT4)
-        add_int4(rows, tiles, sums, a + s * PANEL, lda, data);
+        add_int4(rows, tiles, sums, in, data);
       else
-        add_int8(rows, tiles, sums, a + s * PANEL, lda, data);
+        add_int8(rows, tiles, sums, in, data);
       for (int t = 0; t < tiles; t++) {
-        const f16x scale = load16_half((const uint16_t *)(data + t * bytes));
-        EACH_ROW results[r][t] += sums[r][t] * scale;
+        const Lanes scale = halves((const uint16_t *)(data + t * bytes));
+        EACH_ROW results[r][t] = add_product(results[r][t], sums[r][t], scale);
         if (format == INT4) {
-          const f16x minimum = load16_half((const uint16_t *)(data + t * bytes + 32)) - scale * HALF_BYTE_ZERO;
-          EACH_ROW results[r][t] += minimum * totals[r * steps + s];
+          const Lanes half = halves((const uint16_t *)(data + t * bytes + 32));
+          const Lanes minimum = add_product(half, scale, spread(-HALF_BYTE_ZERO));
+          EACH_ROW results[r][t] = add_product(results[r][t], minimum, spread(totals[r * steps + s]));
         }
       }
     }
-    EACH_ROW for (int t = 0; t < tiles; t++) store16(c + r * PANEL + (tile + t) * 16, results[r][t]);
+    EACH_ROW for (int t = 0; t < tiles; t++) store_lanes(c + r * PANEL + (tile + t) * 16, results[r][t]);
   }
 }
 
@@ -205,8 +284,14 @@ static void multiply_packed(int rows, int format, long steps, const real *a, lon
 }
 
 static void total_steps(int rows, long steps, const real *a, long lda, float *totals) {
-  const real one = to_real(1), ones[2] = {one, one};
   for (int r = 0; r < rows; r++)
-    for (long s = 0; s < steps; s++)
-      totals[r * steps + s] = sum16(dot(splat(0), load_pairs(a + r * lda + s * PANEL), both(ones)));
+    for (long s = 0; s < steps; s++, totals++) {
+      const real *x = a + r * lda + s * PANEL;
+#ifdef FORETHOUGHT_PAIRS
+      const real ones[2] = {to_real(1), to_real(1)};
+      *totals = sum16(dot(splat(0), load_weights(x), everywhere(ones)));
+#else
+      *totals = sum16(load16_real(x) + load16_real(x + 16));
+#endif
+    }
 }
