@@ -113,6 +113,7 @@ def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, 
     [
         ((), "no recipe to follow"),
         (("--resume",), "--resume needs the run"),
+        (("--seed", "2"), "--seed changes a recipe's"),
         (("--resume", "--run", "nowhere"), "nowhere is no run"),
         (("none.toml",), "none.toml cannot be read"),
         (("small.toml", "--until", "align"), "no stage 'align'"),
@@ -123,6 +124,12 @@ def test_what_cannot_be_done_is_said_in_a_line(forethought: CommandLine, argumen
     refused = forethought("train", *arguments)
     assert refused.status == 1
     assert said in refused.err
+
+
+def test_a_run_can_have_another_seed_than_its_recipe(forethought: CommandLine, recipe: str):
+    done = forethought("train", recipe, "--run", "run", "--until", "cold", "--seed", "7")
+    assert done.status == 0, done.err
+    assert json.loads(Path("run/config.json").read_text())["recipe"]["seed"] == 7
 
 
 def test_a_run_is_not_resumed_by_another_recipe(forethought: CommandLine, recipe: str):

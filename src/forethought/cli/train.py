@@ -29,6 +29,7 @@ def train(
     until: Annotated[
         str | None, typer.Option("--until", metavar="STAGE", help="End after this stage.", show_default=False)
     ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.", show_default=False)] = None,
 ) -> None:
     """Follow a recipe: stages of supervised fine-tuning ("sft") and reinforcement learning ("rl"), in its order.
 
@@ -38,7 +39,7 @@ def train(
     from forethought.train.stage import Halt
 
     settings = cast("Settings", context.obj)
-    opened = _opened(recipe, run, resume=resume)
+    opened = _opened(recipe, run, resume=resume, seed=seed)
     halt = Halt()
     with TrainView() as view:
         view.note(f"the run is in {opened.directory}")
@@ -62,25 +63,29 @@ async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, u
         return await follow(opened, settings, view, halt, until)
 
 
-def _opened(recipe: Path | None, directory: Path | None, *, resume: bool) -> Run:
+def _opened(recipe: Path | None, directory: Path | None, *, resume: bool, seed: int | None) -> Run:
     """The run to work on: a new one of a recipe, or one that is there."""
     from forethought.errors import TrainError
     from forethought.train.recipe import Recipe
     from forethought.train.run import Run
 
+    if recipe is None and seed is not None:
+        raise TrainError("--seed changes a recipe's, and there is none.", "Name the recipe too, or leave it out.")
+    read = None if recipe is None else Recipe.read(recipe)
+    if read is not None and seed is not None:
+        read = read.model_copy(update={"seed": seed})
     if resume:
         if directory is None:
             raise TrainError("--resume needs the run to go on with.", "Name it with --run.")
         opened = Run.open(directory)
-        if recipe is not None and Recipe.read(recipe) != opened.recipe:
+        if read is not None and read != opened.recipe:
             raise TrainError(
                 f"{recipe} is not the recipe that {directory} follows.",
                 "Leave it out to go on with the run's own, or begin a new run.",
             )
         return opened
-    if recipe is None:
+    if read is None:
         raise TrainError("There is no recipe to follow.", "Name a TOML file, or a run with --resume --run.")
-    read = Recipe.read(recipe)
     if directory is None:
         directory = RUNS / f"{read.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     return Run.create(directory, read)

@@ -70,7 +70,7 @@ def replay_answers(checkpoint: Checkpoint, settings: Settings, path: Path, *, to
     head = {"schema_version": SCHEMA_VERSION, "base": base.digest(), "prompts": wording, "tokens": tokens, "seed": seed}
     kept = _read(path, head)
     if kept is None:
-        kept = _sample(base, settings, prompts, tokens, seed)
+        kept = sampled_answers(base, settings, prompts, tokens=tokens, seed=seed)
         partial = path.with_name(f".{path.name}.partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
         lines = [head, *({"prompt": answer.prompt, "token_ids": answer.token_ids} for answer in kept)]
@@ -101,7 +101,10 @@ def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:
     return [Answer(line["prompt"], tuple(line["token_ids"])) for line in others]
 
 
-def _sample(base: Checkpoint, settings: Settings, prompts: Sequence[str], tokens: int, seed: int) -> list[Answer]:
+def sampled_answers(
+    base: Checkpoint, settings: Settings, prompts: Sequence[str], *, tokens: int, seed: int
+) -> list[Answer]:
+    """What a checkpoint says to each prompt, in at most `tokens` tokens, at temperature 1. Empty answers are left out."""
     from forethought.engine.native import NativeEngine
 
     renderer = base.renderer

@@ -1,0 +1,97 @@
+"""Acceptance: ordinary chat has not suffered. How likely the model finds what the base itself answers to ordinary
+prompts, and a few public-domain texts, compared with the base.
+
+    python tests/acceptance/chat.py [--model forethought-mini] [--output docs/results/chat.json]
+
+The base answers prompts that no training has seen, at temperature 1; both then read the answers without thinking, as
+an ordinary turn has them. Takes about fifteen minutes.
+"""
+
+import argparse
+from dataclasses import asdict
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from outcome import write_outcome
+
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.conversation import Conversation, Message
+from forethought.model.registry import resolve
+from forethought.settings import load_settings
+from forethought.statistics import bootstrap_mean
+from forethought.train.adapter import fresh_adapter
+from forethought.train.backend import LearnerSettings
+from forethought.train.replay import ordinary_prompts, sampled_answers
+from forethought.train.rows import Branch, Row
+from forethought.train.torch_backend import TorchBackend
+
+HERE = Path(__file__).parent
+MOST = 0.05
+"""By so much may the perplexity be above the base's."""
+TOKENS, SEED = 160, 20261126
+
+
+def losses(checkpoint: Checkpoint, rows: list[Row]) -> list[np.ndarray]:
+    """For each row, what its learned tokens cost in nats."""
+    adapter = None if checkpoint.adapter else fresh_adapter(checkpoint)
+    backend = TorchBackend(checkpoint, LearnerSettings(dtype="float32"), adapter=adapter)
+    flat_N = -backend.logprobs(rows)
+    ends = np.cumsum([row.learned_tokens for row in rows])
+    return np.split(flat_N, ends[:-1])
+
+
+def compared(base: list[np.ndarray], model: list[np.ndarray]) -> dict[str, Any]:
+    """Perplexities of all tokens, and the ratio of the model's to the base's, with its interval over texts."""
+    pairs = [list(after - before) for before, after in zip(base, model, strict=True)]
+    change = bootstrap_mean(pairs)
+    return {
+        "texts": len(base),
+        "tokens": int(sum(map(len, base))),
+        "base": exp(float(np.concatenate(base).mean())),
+        "model": exp(float(np.concatenate(model).mean())),
+        "ratio": exp(change.value),
+        "low": exp(change.low),
+        "high": exp(change.high),
+        "nats": asdict(change),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="forethought-mini")
+    parser.add_argument("--output", type=Path, default=Path("docs/results/chat.json"))
+    options = parser.parse_args()
+    settings = load_settings()
+    model = resolve(options.model, settings)
+    base = Checkpoint.open(model.directory)
+    prompts = (HERE / "chat_prompts.txt").read_text(encoding="utf-8").splitlines()
+    seen = set(prompts) & set(ordinary_prompts())
+    answers = sampled_answers(base, settings, prompts, tokens=TOKENS, seed=SEED)
+    asked = {prompt: Conversation((Message.of("user", prompt),)) for prompt in prompts}
+    chat = [
+        Row(base.renderer.render(asked[one.prompt], think=False).token_ids, (Branch.of(one.token_ids),))
+        for one in answers
+    ]
+    texts = [base.tokenizer.encode(path.read_text(encoding="utf-8")) for path in sorted((HERE / "texts").glob("*.txt"))]
+    read = [Row(tuple(ids[:1]), (Branch.of(ids[1:]),)) for ids in texts]
+    figures = {
+        "digest": model.digest(),
+        "chat": compared(losses(base, chat), losses(model, chat)),
+        "texts": compared(losses(base, read), losses(model, read)),
+    }
+    verdict = {
+        "at least 200 ordinary prompts, none of them used in training": len(prompts) >= 200 and not seen,
+        f"the base's own answers: perplexity within {MOST:.0%} of the base's": _within(figures["chat"]),
+        f"public-domain texts: perplexity within {MOST:.0%} of the base's": _within(figures["texts"]),
+    }
+    write_outcome(options.output, verdict, figures)
+
+
+def _within(found: dict[str, Any]) -> bool:
+    return log(found["ratio"]) <= log(1 + MOST)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The page that people read about what the model learned: the figures of `reason.json` as tables."""
+
+from pathlib import Path
+from typing import Any
+
+STAGES = ("base", "cold", "rl")
+NAMES = {
+    "base": "base",
+    "cold": "cold start",
+    "rl": "RL",
+    "seed-2": "RL, seed 2",
+    "seed-3": "RL, seed 3",
+    "continued": "cold start, continued",
+}
+
+
+def write_report(path: Path, figures: dict[str, Any]) -> None:
+    """Writes the page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = [_head(figures), _levels(figures), _gains(figures), _families(figures), _cells(figures)]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _head(figures: dict[str, Any]) -> str:
+    digests = "\n".join(f"- {NAMES[name]}: `{digest}`" for name, digest in figures["digests"].items())
+    return (
+        "# What the model learned\n\nMade by `make accept-reason`; every sample is in `reason-samples.jsonl.gz`. In"
+        " percent, with 95 % intervals over problems. pass@1 is one attempt at each of up to 300 held-out problems of a"
+        f" cell, pass@8 is of eight attempts at 60. Effort {figures['effort']}, temperature 1; the base answers behind"
+        f" solved examples, at its own temperature.\n\n{digests}"
+    )
+
+
+def _levels(figures: dict[str, Any]) -> str:
+    levels = list(figures["level_means"]["rl"])
+    rows = [(NAMES[name], *(f"{100 * figures['level_means'][name][level]:.1f}" for level in levels)) for name in STAGES]
+    return "## Means of the families\n\n" + _table(("pass@1", *(f"level {level}" for level in levels)), rows)
+
+
+def _gains(figures: dict[str, Any]) -> str:
+    rows = [(f"{NAMES[name]} over its cold start", *_gain(gain)) for name, gain in figures["gains"].items()]
+    rows.append(("RL over the cold start, continued", *_gain(figures["over_continued"])))
+    rows.append(("RL over its cold start, pass@8", *_gain(figures["pass_8"])))
+    seconds = figures["seconds"]
+    return (
+        "## Gains, problem by problem\n\n"
+        + _table(("", "points", "p", "problems"), rows)
+        + f"\n\nReinforcement learning took {seconds['rl'] / 60:.0f} minutes, and the cold start was gone on with for"
+        f" {seconds['continued'] / 60:.0f}."
+    )
+
+
+def _families(figures: dict[str, Any]) -> str:
+    rows = [
+        (name, _points(found["difference"]), f"{found['adjusted']:.3f}")
+        for name, found in figures["gains"]["rl"]["families"].items()
+    ]
+    return "## RL over its cold start, by family\n\n" + _table(("family", "points", "p, after Holm"), rows)
+
+
+def _cells(figures: dict[str, Any]) -> str:
+    once = {name: figures["once"][name]["cells"] for name in STAGES}
+    many = {name: figures["many"][name]["cells"] for name in STAGES}
+    rows = [
+        (
+            once["rl"][place]["family"],
+            str(once["rl"][place]["level"]),
+            str(once["rl"][place]["problems"]),
+            *(_share(once[name][place]["pass_1"]) for name in STAGES),
+            *(_share(many[name][place]["pass_k"][8]) for name in STAGES),
+        )
+        for place in range(len(once["rl"]))
+    ]
+    heads = ("family", "level", "n", *(f"{NAMES[n]} @1" for n in STAGES), *(f"{NAMES[n]} @8" for n in STAGES))
+    return "## Every cell\n\n" + _table(heads, rows)
+
+
+def _gain(found: dict[str, Any]) -> tuple[str, str, str]:
+    pooled = found["pooled"]
+    return _points(pooled["difference"]), f"{pooled['p_value']:.4f}", str(pooled["difference"]["n"])
+
+
+def _points(interval: dict[str, Any]) -> str:
+    return f"{100 * interval['value']:+.1f} ({100 * interval['low']:+.1f} to {100 * interval['high']:+.1f})"
+
+
+def _share(interval: dict[str, Any]) -> str:
+    return f"{100 * interval['value']:.0f} ({100 * interval['low']:.0f}–{100 * interval['high']:.0f})"
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

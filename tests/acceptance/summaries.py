@@ -1,0 +1,125 @@
+"""Acceptance: the summaries that a user sees of the model's own thinking are usable.
+
+    python tests/acceptance/summaries.py [--model forethought-mini] [--output docs/results/summaries.json]
+
+The model thinks about 300 held-out problems with a live summary, as the server has it. Each summary must have a title,
+be at most half as long as the thinking, and name only numbers and words of it. Thinking of a line or two has no half
+that is a sentence: it does not count. Takes about fifteen minutes.
+"""
+
+import argparse
+import asyncio
+import json
+from collections import Counter
+from dataclasses import asdict
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from outcome import write_outcome
+from trained import Subject
+
+from forethought.model.registry import resolve
+from forethought.reasoning.events import SummaryPartDone, ThinkingDelta
+from forethought.reasoning.reasoner import Reasoner
+from forethought.reasoning.summary import Summarizer, SummarySettings
+from forethought.settings import load_settings
+from forethought.statistics import wilson
+from forethought.tasks.distinct import distinct_problems
+from forethought.tasks.problem import Problem
+from forethought.tasks.registry import families
+from forethought.tasks.summary_check import judge_summary, units
+
+COUNT, AT_ONCE = 300, 32
+LEAST = 42
+"""Words, digits and marks of thinking that has a summary: what the shortest problems of the family `summaries` have."""
+SHARE = 0.95
+PATIENT = SummarySettings(part_seconds=600.0, final_seconds=600.0)
+"""What is measured is what is written, not how fast this machine writes it for so many at once."""
+
+
+def problems() -> list[Problem]:
+    """By turns from every family that thinks, of the upper levels, more than are needed."""
+    columns = [
+        distinct_problems(family, level, "test", COUNT // 8)
+        for family in families().values()
+        for level in (2, 3)
+        if level <= len(family.levels)
+    ]
+    return [problem for row in zip_longest(*columns) for problem in row if problem is not None and problem.thinks]
+
+
+async def summarized(reasoner: Reasoner, problem: Problem, seed: int) -> dict[str, Any] | None:
+    """What was thought and what was shown of it; None if too little was thought."""
+    turn = reasoner.turn(problem.conversation, effort="medium", think=True, max_output_tokens=2048, seed=seed)
+    thinking = ""
+    parts: list[SummaryPartDone] = []
+    async for event in Summarizer(reasoner, PATIENT).follow(turn, "auto"):
+        if isinstance(event, ThinkingDelta):
+            thinking += event.text.reveal()
+        elif isinstance(event, SummaryPartDone):
+            parts.append(event)
+    if len(units(thinking)) < LEAST:
+        return None
+    verdicts = [judge_summary(thinking, part.text) for part in parts]
+    length = sum(len(units(part.text)) for part in parts)
+    reason = next((verdict.reason for verdict in verdicts if not verdict.correct), "")
+    if not parts:
+        reason = "no summary"
+    elif any(part.status != "completed" for part in parts):
+        reason = reason or "incomplete"
+    elif length * 2 > len(units(thinking)):
+        reason = reason or "longer than half of the thinking"
+    return {
+        "family": problem.family,
+        "level": problem.level,
+        "seed": problem.seed,
+        "reason": reason,
+        "share": length / len(units(thinking)),
+        "parts": [part.text for part in parts],
+    }
+
+
+async def run(options: argparse.Namespace) -> None:
+    settings = load_settings()
+    async with Subject("model", resolve(options.model, settings), settings) as subject:
+        reasoner = await subject.reasoner()
+        waiting = enumerate(problems())
+        found: dict[int, dict[str, Any]] = {}
+
+        async def work() -> None:
+            for number, problem in waiting:
+                if len(found) >= COUNT + AT_ONCE:
+                    return
+                if (one := await summarized(reasoner, problem, number)) is not None:
+                    found[number] = one
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(work())
+    kept = [found[number] for number in sorted(found)][:COUNT]
+    good = wilson(sum(not one["reason"] for one in kept), len(kept))
+    figures = {
+        "digest": subject.digest,
+        "good": asdict(good),
+        "reasons": dict(Counter(one["reason"] or "good" for one in kept).most_common()),
+        "examples": kept[:: len(kept) // 12],
+    }
+    with options.output.with_suffix(".jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
+    verdict = {
+        f"{COUNT} problems were thought about": len(kept) == COUNT,
+        f"at least {SHARE:.0%} of the summaries are usable": good.value >= SHARE,
+    }
+    write_outcome(options.output, verdict, figures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="forethought-mini")
+    parser.add_argument("--output", type=Path, default=Path("docs/results/summaries.json"))
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

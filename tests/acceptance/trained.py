@@ -1,0 +1,91 @@
+"""What the acceptance runs of training share: the checkpoints that runs have made, and measurements of them.
+
+A measurement takes hours in all, so each is kept in a file as soon as it is there, under the digest of what was
+measured; an interrupted run goes on with those that are missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from forethought.engine.native import NativeEngine
+from forethought.evals.measure import measure
+from forethought.evals.measurement import Cell, Measurement
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.registry import resolve
+from forethought.reasoning.reasoner import Reasoner
+from forethought.settings import Settings
+from forethought.tasks.registry import family
+from forethought.train.run import Run
+
+WORK = Path("build/acceptance")
+OWN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Samples from the model's own distribution: what reinforcement learning improves."""
+
+
+def made_by(run: Path, stage: str, settings: Settings) -> Checkpoint:
+    """The checkpoint of a stage of a run. Raises `TrainError` or `CheckpointError` when it is not there."""
+    return resolve(str(Run.open(run).checkpoint(stage)), settings)
+
+
+def seconds_of(run: Path, stage: str) -> float:
+    """What a stage took in all."""
+    costs = Run.open(run).lines("estimates.jsonl")
+    return next(cost["found"]["seconds"] for cost in costs if cost["stage"] == stage)
+
+
+def cells_of(names: Iterable[str], levels: Sequence[int] = ()) -> list[Cell]:
+    """Every level of these families, or only these levels."""
+    cells = [Cell(name, level) for name in names for level in range(1, len(family(name).levels) + 1)]
+    return [cell for cell in cells if not levels or cell.level in levels]
+
+
+def joined(measurements: Sequence[Measurement]) -> Measurement:
+    """Measurements of different cells, made alike, as one."""
+    first = measurements[0]
+    records = tuple(record for each in measurements for record in each.records)
+    return first.model_copy(update={"records": records, "seconds": sum(each.seconds for each in measurements)})
+
+
+class Subject:
+    """A checkpoint that is measured, piece by piece. The engine starts when a piece is missing."""
+
+    def __init__(self, name: str, checkpoint: Checkpoint, settings: Settings) -> None:
+        self.name, self.checkpoint = name, checkpoint
+        self.digest = checkpoint.digest()
+        self._settings = settings
+        self._engine: NativeEngine | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._engine is not None:
+            await self._engine.close()
+
+    async def reasoner(self) -> Reasoner:
+        """Takes turns of the checkpoint."""
+        if self._engine is None:
+            self._engine = NativeEngine(self.checkpoint, self._settings)
+            await self._engine.start()
+        return Reasoner(self.checkpoint, self._engine)
+
+    async def measured(self, piece: str, cells: Sequence[Cell], **how: Any) -> Measurement:
+        """The measurement of that name, from its file or made now."""
+        path = WORK / self.digest.removeprefix("sha256:")[:16] / f"{piece}.json"
+        if path.exists():
+            kept = Measurement.load(path)
+            if kept.cells == sorted(cells) and all(getattr(kept, key) == value for key, value in how.items()):
+                return kept
+        found = await measure(await self.reasoner(), cells, **how)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found.save(path)
+        sys.stdout.write(f"{self.name}: {piece} took {found.seconds:.0f} s\n")
+        sys.stdout.flush()
+        return found
