@@ -11,7 +11,8 @@ test: export OMP_NUM_THREADS ?= 1
 ask: export Q
 
 ACCEPT := accept-parity accept-invariance accept-soak accept-engine-kills \
-          accept-streams accept-hidden accept-structured accept-fuzz
+          accept-streams accept-hidden accept-structured accept-fuzz \
+          accept-reason accept-effort accept-tools accept-summaries accept-chat
 
 .PHONY: help setup chat ask serve test clients conformance lint format constraints clean accept $(ACCEPT)
 .DEFAULT_GOAL := help

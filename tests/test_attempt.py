@@ -86,6 +86,13 @@ def test_a_thinking_that_is_ended_by_force_says_which_tokens_were(checkpoint: Ch
     assert made.verdict.correct
 
 
+def test_thinking_can_be_ended_before_the_budget_that_the_model_is_told(checkpoint: Checkpoint) -> None:
+    said = answers(checkpoint, GOLD, SECRET * 9)
+    told, capped = (tries(checkpoint, said, budget=200, most_thinking=most) for most in (None, 5))
+    assert capped.turns[0].prompt_ids == told.turns[0].prompt_ids
+    assert (told.capped, capped.thinking_tokens, capped.capped) == (False, 5, True)
+
+
 @pytest.mark.parametrize("budget", [0, 3, 255, 256, 1024, 4096])
 def test_a_whole_budget_can_be_thought_and_room_is_left_for_an_answer(checkpoint: Checkpoint, budget: int) -> None:
     asked: list[Request] = []

@@ -132,13 +132,22 @@ def test_a_run_can_have_another_seed_than_its_recipe(forethought: CommandLine, r
     assert json.loads(Path("run/config.json").read_text())["recipe"]["seed"] == 7
 
 
-def test_a_run_is_not_resumed_by_another_recipe(forethought: CommandLine, recipe: str):
+def test_a_run_can_be_resumed_with_other_stages_than_those_that_have_begun(forethought: CommandLine, recipe: str):
     assert forethought("train", recipe, "--run", "run", "--until", "cold").status == 0
     path = Path(recipe)
-    path.write_text(path.read_text().replace("samples = 3", "samples = 4"))
+    path.write_text(path.read_text().replace("steps = 3", "steps = 1"))
+    assert forethought("train", recipe, "--resume", "--run", "run").status == 0
+    assert json.loads(Path("run/config.json").read_text())["recipe"]["stages"][1]["steps"] == 1
+    assert json.loads(Path("run/metrics.jsonl").read_text().splitlines()[-1])["step"] == 1
+
+
+def test_a_run_is_not_resumed_by_a_recipe_that_it_has_not_followed(forethought: CommandLine, recipe: str):
+    assert forethought("train", recipe, "--run", "run", "--until", "cold").status == 0
+    path = Path(recipe)
+    path.write_text(path.read_text().replace("tokens = 64", "tokens = 65"))
     refused = forethought("train", recipe, "--resume", "--run", "run")
     assert refused.status == 1
-    assert "is not the recipe that run follows" in refused.err
+    assert "is not what run has followed" in refused.err
 
 
 def test_an_alarm_ends_the_command_with_a_plain_sentence(

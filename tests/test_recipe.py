@@ -24,7 +24,8 @@ def parsed(**changes: Any) -> Recipe:
 def test_the_shipped_recipes_can_be_followed(name: str):
     recipe = Recipe.read(RECIPES / f"{name}.toml")
     assert recipe.name == name
-    assert [type(stage) for stage in recipe.stages] == [SftStage, RlStage]
+    assert isinstance(recipe.stages[0], SftStage)
+    assert isinstance(recipe.stages[-1], RlStage)
     assert measured_cells(recipe)
 
 

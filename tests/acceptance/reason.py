@@ -18,7 +18,6 @@ import asyncio
 import gzip
 import json
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -29,14 +28,14 @@ from reason_report import write_report
 from trained import OWN, Subject, cells_of, joined, made_by, seconds_of
 
 from forethought.evals.figures import Comparison, Report, compare
-from forethought.evals.measurement import Measurement
+from forethought.evals.measurement import Cell, Measurement
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.registry import resolve
 from forethought.settings import Settings, load_settings
 from forethought.tasks.registry import families
 from forethought.train.run import Run
 
-ONCE, MANY, SAMPLES = 300, 60, 8
+ONCE, MANY, SAMPLES, SERVED = 300, 60, 8, 100
 EXAMPLES, TRIED = (0, 4, 8), 20
 """Solved examples that the base may see, and problems of a level that decide between them."""
 EFFORT = "medium"
@@ -51,6 +50,16 @@ class Measured:
 
     once: Measurement
     many: Measurement
+
+
+async def served(subject: Subject, names: Sequence[str]) -> Measurement:
+    """One attempt at each of fewer problems, sampled as a server samples: colder than the model's own distribution."""
+    return joined(
+        [
+            await subject.measured(f"{name}-served", cells_of([name]), problems=SERVED, samples=1, effort=EFFORT)
+            for name in names
+        ]
+    )
 
 
 async def attempts(subject: Subject, names: Sequence[str]) -> Measured:
@@ -80,8 +89,17 @@ async def base_attempts(subject: Subject, names: Sequence[str]) -> Measured:
     return Measured(joined(once), joined(many))
 
 
-async def everything(runs: Path, settings: Settings) -> tuple[dict[str, Measured], dict[str, str]]:
+@dataclass(frozen=True)
+class Found:
     """All attempts by the name of who made them, and everybody's digest."""
+
+    attempts: dict[str, Measured]
+    served: dict[str, Measurement]
+    digests: dict[str, str]
+
+
+async def everything(runs: Path, settings: Settings) -> Found:
+    """Measures whoever there is."""
     every = list(families())
     base = resolve(Run.open(runs / "default").recipe.base, settings)
     subjects: dict[str, tuple[Checkpoint, list[str]]] = {
@@ -91,15 +109,15 @@ async def everything(runs: Path, settings: Settings) -> tuple[dict[str, Measured
     for seed in ("seed-2", "seed-3"):
         subjects[seed] = (made_by(runs / seed, RL, settings), list(Run.open(runs / seed).recipe.stages[-1].families))
     subjects[CONTINUED] = (made_by(runs / CONTINUED, CONTINUED, settings), every)
-    found: dict[str, Measured] = {}
-    digests: dict[str, str] = {}
-    async with AsyncExitStack() as stack:
-        subject = await stack.enter_async_context(Subject("base", base, settings))
-        found["base"], digests["base"] = await base_attempts(subject, every), subject.digest
+    found = Found({}, {}, {})
+    async with Subject("base", base, settings) as subject:
+        found.attempts["base"], found.digests["base"] = await base_attempts(subject, every), subject.digest
     for name, (checkpoint, names) in subjects.items():
         async with Subject(name, checkpoint, settings) as subject:
-            found[name], digests[name] = await attempts(subject, names), subject.digest
-    return found, digests
+            found.attempts[name], found.digests[name] = await attempts(subject, names), subject.digest
+            if name in ("cold", "rl"):
+                found.served[name] = await served(subject, names)
+    return found
 
 
 def level_means(measured: Measurement) -> dict[int, float]:
@@ -153,15 +171,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/reason.json"))
     options = parser.parse_args()
     settings = load_settings()
-    found, digests = asyncio.run(everything(options.runs, settings))
+    measured = asyncio.run(everything(options.runs, settings))
+    found = measured.attempts
     cold = found["cold"]
     gains = {name: compare(cold.once, found[name].once) for name in ("rl", "seed-2", "seed-3")}
     eights = compare(cold.many, found["rl"].many, k=SAMPLES)
     figures: dict[str, Any] = {
-        "digests": digests,
+        "digests": measured.digests,
         "engine": settings.engine.model_dump(mode="json"),
         "effort": EFFORT,
         "level_means": {name: level_means(each.once) for name, each in found.items()},
+        "served_level_means": {name: level_means(each) for name, each in measured.served.items()},
+        "served_gain": asdict(compare(measured.served["cold"], measured.served["rl"])),
         "gains": {name: asdict(gain) for name, gain in gains.items()},
         "over_continued": asdict(compare(found[CONTINUED].once, found["rl"].once)),
         "pass_8": asdict(eights),
@@ -169,6 +190,7 @@ def main() -> None:
             "rl": seconds_of(options.runs / "default", RL),
             CONTINUED: seconds_of(options.runs / CONTINUED, CONTINUED),
         },
+        "served": {name: Report.of(each).as_json() for name, each in measured.served.items()},
         "once": {name: Report.of(each.once).as_json() for name, each in found.items()},
         "many": {name: Report.of(each.many).as_json() for name, each in found.items()},
     }

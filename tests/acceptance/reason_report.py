@@ -34,12 +34,17 @@ def _head(figures: dict[str, Any]) -> str:
 def _levels(figures: dict[str, Any]) -> str:
     levels = list(figures["level_means"]["rl"])
     rows = [(NAMES[name], *(f"{100 * figures['level_means'][name][level]:.1f}" for level in levels)) for name in STAGES]
+    rows += [
+        (f"{NAMES[name]}, sampled as it is served", *(f"{100 * means[level]:.1f}" for level in levels))
+        for name, means in figures["served_level_means"].items()
+    ]
     return "## Means of the families\n\n" + _table(("pass@1", *(f"level {level}" for level in levels)), rows)
 
 
 def _gains(figures: dict[str, Any]) -> str:
     rows = [(f"{NAMES[name]} over its cold start", *_gain(gain)) for name, gain in figures["gains"].items()]
     rows.append(("RL over the cold start, continued", *_gain(figures["over_continued"])))
+    rows.append(("RL over its cold start, both sampled as they are served", *_gain(figures["served_gain"])))
     rows.append(("RL over its cold start, pass@8", *_gain(figures["pass_8"])))
     seconds = figures["seconds"]
     return (

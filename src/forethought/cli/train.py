@@ -78,12 +78,7 @@ def _opened(recipe: Path | None, directory: Path | None, *, resume: bool, seed: 
         if directory is None:
             raise TrainError("--resume needs the run to go on with.", "Name it with --run.")
         opened = Run.open(directory)
-        if read is not None and read != opened.recipe:
-            raise TrainError(
-                f"{recipe} is not the recipe that {directory} follows.",
-                "Leave it out to go on with the run's own, or begin a new run.",
-            )
-        return opened
+        return opened if read is None else opened.revised(read)
     if read is None:
         raise TrainError("There is no recipe to follow.", "Name a TOML file, or a run with --resume --run.")
     if directory is None:

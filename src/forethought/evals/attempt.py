@@ -108,6 +108,7 @@ async def attempt(
     *,
     effort: Effort | None,
     budget: int | None = None,
+    most_thinking: int | None = None,
     seed: int,
     sampling: SamplingOverrides | None = None,
     logprobs: bool = False,
@@ -119,6 +120,7 @@ async def attempt(
     Args:
         effort: how much to think, where the problem is one to think about; None lets a model answer that does not.
         budget: thinking tokens of a turn; None takes what the effort stands for.
+        most_thinking: thinking is ended after so many tokens even if the budget, which the model is told, is larger.
         seed: makes the attempt reproducible.
         sampling: what differs from the checkpoint's generation defaults.
         logprobs: keep the log-probabilities of what is sampled.
@@ -131,6 +133,7 @@ async def attempt(
         problem,
         effort=effort,
         budget=budget,
+        most_thinking=most_thinking,
         seed=seed,
         sampling=sampling,
         logprobs=logprobs,
@@ -155,6 +158,7 @@ class _Run:
     _: KW_ONLY
     effort: Effort | None
     budget: int | None
+    most_thinking: int | None
     seed: int
     sampling: SamplingOverrides | None
     logprobs: bool
@@ -211,6 +215,9 @@ class _Run:
         request = replace(prepared.request, id=f"attempt_{uuid.uuid4().hex}")
         if not self.bound:
             request = replace(request, grammar=None)
+        if self.most_thinking is not None and (thinking := request.limits.thinking) is not None:
+            thinking = replace(thinking, max_tokens=min(thinking.max_tokens, self.most_thinking))
+            request = replace(request, limits=replace(request.limits, thinking=thinking))
         assembly = prepared.assembly()
         tokens: list[TokenEvent] = []
         events: list[Event] = []

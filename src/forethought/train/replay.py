@@ -104,7 +104,7 @@ def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:
 def sampled_answers(
     base: Checkpoint, settings: Settings, prompts: Sequence[str], *, tokens: int, seed: int
 ) -> list[Answer]:
-    """What a checkpoint says to each prompt, in at most `tokens` tokens, at temperature 1. Empty answers are left out."""
+    """What a checkpoint says to each prompt, in at most `tokens` tokens, at temperature 1; empty answers left out."""
     from forethought.engine.native import NativeEngine
 
     renderer = base.renderer

@@ -66,6 +66,9 @@ class RlSettings(BaseModel):
     kl: float = Field(default=0.0, ge=0)
     divide_by_deviation: bool = False
     at_once: int = Field(default=128, ge=1, description="attempts in flight")
+    most_thinking: int = Field(
+        default=0, ge=0, description="thinking tokens of an attempt, whatever its budget; 0: as many as that"
+    )
     length: LengthReward = LengthReward()
     curriculum: CurriculumSettings = CurriculumSettings()
     alarms: AlarmSettings = AlarmSettings()

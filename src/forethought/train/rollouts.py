@@ -67,6 +67,7 @@ async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: 
                 assignment.problem,
                 effort=assignment.effort,
                 budget=assignment.budget,
+                most_thinking=settings.most_thinking or None,
                 seed=seed,
                 sampling=UNCHANGED,
                 logprobs=True,

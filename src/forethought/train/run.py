@@ -65,8 +65,7 @@ class Run:
     def create(cls, directory: Path, recipe: Recipe) -> Self:
         """A new folder for a recipe. Raises `CheckpointError` when something stands there already."""
         with new_directory(directory) as partial:
-            config = {"schema_version": SCHEMA_VERSION, "recipe": recipe.model_dump(mode="json")}
-            write_object(partial / CONFIG, config)
+            write_object(partial / CONFIG, _config(recipe))
             write_object(partial / ENVIRONMENT, environment())
             for name in LINES:
                 (partial / name).touch()
@@ -85,6 +84,23 @@ class Run:
         if version != SCHEMA_VERSION:
             raise TrainError(f"{directory} is a run of schema version {version}.", "Install a newer Forethought.")
         return cls(directory, Recipe.parse(config["recipe"], str(directory / CONFIG)))
+
+    def revised(self, recipe: Recipe) -> Self:
+        """This run, to go on with a recipe that differs in stages that have not begun. Raises `TrainError` when it
+        differs in anything else."""
+        position = self.position()
+        begun = position.stage + (position.step > 0)
+        done, wanted = (each.model_copy(update={"stages": each.stages[:begun]}) for each in (self.recipe, recipe))
+        if done != wanted:
+            raise TrainError(
+                f"The recipe {recipe.name} is not what {self.directory} has followed so far.",
+                "Leave it out to go on with the run's own; only stages that have not begun may differ.",
+            )
+        if recipe != self.recipe:
+            partial = self.directory / f".{CONFIG}"
+            write_object(partial, _config(recipe))
+            partial.replace(self.directory / CONFIG)
+        return type(self)(self.directory, recipe)
 
     @contextmanager
     def writing(self) -> Generator[None]:
@@ -164,6 +180,10 @@ class Run:
     def _newest(self) -> Path | None:
         states = sorted(path for path in (self.directory / "state").glob("*") if not path.name.startswith("."))
         return states[-1] if states else None
+
+
+def _config(recipe: Recipe) -> dict[str, Any]:
+    return {"schema_version": SCHEMA_VERSION, "recipe": recipe.model_dump(mode="json")}
 
 
 def runs_in(directory: Path) -> list[Run]:
