@@ -28,7 +28,7 @@ from reason_report import write_report
 from trained import OWN, Subject, cells_of, joined, made_by, seconds_of
 
 from forethought.evals.figures import Comparison, Report, compare
-from forethought.evals.measurement import Cell, Measurement
+from forethought.evals.measurement import Measurement
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.registry import resolve
 from forethought.settings import Settings, load_settings
@@ -131,10 +131,16 @@ def demands(found: dict[str, Measured], gains: dict[str, Comparison], eights: Co
     """What was asked for, and whether it is so."""
     means = level_means(found["rl"].once)
     rivals = compare(found[CONTINUED].once, found["rl"].once).pooled
+    cold = Report.of(found["cold"].once).cells
+    firsts = [cell for cell in cold if cell.level == 1]
+    lasts = [max(cell for cell in cold if cell.family == first.family) for first in firsts]
     verdict = {
-        f"level {level}: mean pass@1 of at least {goal:.0%}": means[level] >= goal
-        for level, goal in LEVEL_GOALS.items()
+        "in every family, the last level is harder than the first (for the cold start)": all(
+            cold[first].pass_1.value > cold[last].pass_1.value for first, last in zip(firsts, lasts, strict=True)
+        )
     }
+    for level, goal in LEVEL_GOALS.items():
+        verdict[f"level {level}: mean pass@1 of at least {goal:.0%}"] = means[level] >= goal
     for seed, gain in gains.items():
         pooled = gain.pooled.difference
         verdict[f"{seed}: at least {100 * GAIN_GOAL:.0f} points over its cold start, interval above 0"] = (
