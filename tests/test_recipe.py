@@ -46,7 +46,6 @@ def test_a_recipe_that_was_written_down_reads_the_same():
         ({"stages": [SFT, RL | {"sampels": 4}]}, "stages[1].sampels: Extra inputs are not permitted"),
         ({"stages": [RL | {"curriculum": {"up": 2}}]}, "stages[0].curriculum.up:"),
         ({"stages": [RL | {"efforts": {"enormous": {}}}]}, "stages[0].efforts.enormous"),
-        ({"stages": [RL | {"efforts": {"low": {"tight_budget": [9, 3]}}}]}, "the smaller one first"),
         ({"stages": [RL | {"kind": "dpo"}]}, "stages[0]:"),
         ({"stages": []}, "stages:"),
         ({"stages": [RL, RL]}, "two stages have the same name"),

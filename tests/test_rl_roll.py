@@ -24,8 +24,8 @@ def _lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, Lookup())
 
 
-def drawn() -> tuple[Assignment, ...]:
-    return assignments(SETTINGS, first_curriculum(SETTINGS), (1, "rl"), 0)
+def drawn(checkpoint: Checkpoint) -> tuple[Assignment, ...]:
+    return assignments(checkpoint, SETTINGS, first_curriculum(SETTINGS), (1, "rl"), 0)
 
 
 def test_all_attempts_are_sampled_from_the_model_as_it_is(checkpoint: Checkpoint):
@@ -35,7 +35,7 @@ def test_all_attempts_are_sampled_from_the_model_as_it_is(checkpoint: Checkpoint
         return [answers(checkpoint, "none", "I guess.")]
 
     async def body(reasoner: Reasoner) -> list[Group]:
-        return await roll(reasoner, drawn(), SETTINGS)
+        return await roll(reasoner, drawn(checkpoint), SETTINGS)
 
     groups = play(checkpoint, keeping(requests, script), body)
     assert [len(group.rollouts) for group in groups] == [4, 4]
@@ -49,7 +49,7 @@ def test_all_attempts_are_sampled_from_the_model_as_it_is(checkpoint: Checkpoint
 
 
 def test_a_rollout_with_tools_is_one_branch_in_which_only_the_models_words_are_learned(checkpoint: Checkpoint):
-    asked = drawn()[0]
+    asked = drawn(checkpoint)[0]
     number = str(asked.problem.gold)
     said = cycle((number, "0"))
     called_it = says(checkpoint, Thinking("I ask."), called("ask"))
@@ -75,13 +75,13 @@ def test_a_step_whose_attempts_break_is_an_error_that_says_why(checkpoint: Check
     async def body(reasoner: Reasoner) -> None:
         await reasoner.engine.close()
         with pytest.raises(TrainError, match=r"8 of 8 attempts broke\. The first: EngineDown"):
-            await roll(reasoner, drawn(), SETTINGS)
+            await roll(reasoner, drawn(checkpoint), SETTINGS)
 
     play(checkpoint, [], body)
 
 
 def test_no_group_without_a_lesson_becomes_a_row(checkpoint: Checkpoint):
     async def body(reasoner: Reasoner) -> list[Group]:
-        return await roll(reasoner, drawn(), SETTINGS)
+        return await roll(reasoner, drawn(checkpoint), SETTINGS)
 
     assert rows_of(play(checkpoint, lambda request: [answers(checkpoint, "none", "Hm.")], body)) == []

@@ -1,6 +1,7 @@
 """From attempts to rows: rewards, groups, and which tokens are learned."""
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from forethought.errors import TrainError
 from forethought.evals.attempt import Attempt, TurnRecord
-from forethought.model.conversation import Message
-from forethought.tasks.problem import CORRECT, Verdict, wrong
+from forethought.model.checkpoint import Checkpoint
+from forethought.model.conversation import Message, Thinking
+from forethought.tasks.problem import CORRECT, Problem, Verdict, wrong
 from forethought.tasks.registry import family
 from forethought.train.assignments import Assignment, assignments, first_curriculum
 from forethought.train.rewards import LengthReward, reward
@@ -152,46 +154,69 @@ def _forced(each: TurnRecord) -> list[int]:
     return [place for place, forced in enumerate(each.forced) if forced]
 
 
-def test_what_a_step_draws_follows_from_its_place_alone():
+def test_what_a_step_draws_follows_from_its_place_alone(checkpoint: Checkpoint):
     some = settings(prompts=6, efforts={"low": {"tight": 0.5}, "high": {"weight": 3}})
     curriculum = first_curriculum(some)
-    assert assignments(some, curriculum, (1, "rl"), 3) == assignments(some, curriculum, (1, "rl"), 3)
-    assert assignments(some, curriculum, (1, "rl"), 3) != assignments(some, curriculum, (2, "rl"), 3)
+    assert assignments(checkpoint, some, curriculum, (1, "rl"), 3) == assignments(
+        checkpoint, some, curriculum, (1, "rl"), 3
+    )
+    assert assignments(checkpoint, some, curriculum, (1, "rl"), 3) != assignments(
+        checkpoint, some, curriculum, (2, "rl"), 3
+    )
 
 
-def test_no_attempt_of_a_run_shares_a_seed_with_another():
+def test_no_attempt_of_a_run_shares_a_seed_with_another(checkpoint: Checkpoint):
     some = settings(prompts=6)
     seeds = [
         seed
         for step in range(4)
-        for each in assignments(some, first_curriculum(some), (1, "rl"), step)
+        for each in assignments(checkpoint, some, first_curriculum(some), (1, "rl"), step)
         for seed in each.seeds
     ]
     assert len(set(seeds)) == 4 * 6 * some.samples
 
 
-def test_families_take_turns_by_their_weights():
+def test_families_take_turns_by_their_weights(checkpoint: Checkpoint):
     some = settings(prompts=8, families={"chain_sum": {"weight": 3}, "products": {}})
-    drawn = [each.problem.family for each in assignments(some, first_curriculum(some), (1, "rl"), 0)]
+    drawn = [each.problem.family for each in assignments(checkpoint, some, first_curriculum(some), (1, "rl"), 0)]
     assert sorted(drawn) == ["chain_sum"] * 6 + ["products"] * 2
 
 
-def test_a_tight_budget_lies_between_its_bounds_and_others_are_what_the_effort_stands_for():
-    some = settings(prompts=64, efforts={"low": {"tight": 0.5, "tight_budget": [5, 9]}})
-    budgets = {each.budget for each in assignments(some, first_curriculum(some), (1, "rl"), 0)}
-    assert budgets == {None, 5, 6, 7, 8, 9}
+def test_a_tight_budget_is_what_a_solution_needs_or_a_little_more_and_others_are_what_the_effort_stands_for(
+    checkpoint: Checkpoint,
+):
+    some = settings(prompts=64, efforts={"low": {"tight": 0.5}})
+    drawn = assignments(checkpoint, some, first_curriculum(some), (1, "rl"), 0)
+    assert {each.budget for each in drawn if not each.tight} == {None}
+    needed = [len(checkpoint.tokenizer.encode(_thought(each.problem))) for each in drawn]
+    assert all(5 < each.budget < 4 * most for each, most in zip(drawn, needed, strict=True) if each.budget)
+    assert len({each.budget for each in drawn}) > 8
 
 
-def test_review_brings_back_lower_levels():
+def _thought(problem: Problem) -> str:
+    [thinking] = [
+        item for item in family(problem.family).trace(problem, "low", Random(0)) if isinstance(item, Thinking)
+    ]
+    return thinking.text
+
+
+def test_without_thinking_no_budget_is_tight(checkpoint: Checkpoint):
+    some = settings(prompts=8, families=["summaries"], efforts={"low": {"tight": 1.0}})
+    assert not any(each.tight for each in assignments(checkpoint, some, first_curriculum(some), (1, "rl"), 0))
+
+
+def test_review_brings_back_lower_levels(checkpoint: Checkpoint):
     some = settings(prompts=64, families={"chain_sum": {"start": 3}})
-    levels = [each.problem.level for each in assignments(some, first_curriculum(some), (1, "rl"), 0)]
+    levels = [each.problem.level for each in assignments(checkpoint, some, first_curriculum(some), (1, "rl"), 0)]
     assert set(levels) == {1, 2, 3}
     assert levels.count(3) > 32
 
 
-def test_training_problems_are_never_test_problems():
+def test_training_problems_are_never_test_problems(checkpoint: Checkpoint):
     some = settings(prompts=32)
-    assert {each.problem.split for each in assignments(some, first_curriculum(some), (1, "rl"), 0)} == {"train"}
+    assert {each.problem.split for each in assignments(checkpoint, some, first_curriculum(some), (1, "rl"), 0)} == {
+        "train"
+    }
 
 
 @pytest.mark.parametrize("plan", [{"start": 9}, {"start": 2, "top": 1}, {"top": 9}])

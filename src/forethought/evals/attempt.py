@@ -21,7 +21,7 @@ from forethought.errors import EngineError, ForethoughtError
 from forethought.logs import get_logger
 from forethought.model.conversation import Effort, Item, Message, Thinking, ToolCall
 from forethought.reasoning.answer import Answer
-from forethought.reasoning.effort import output_room, thinking_budget
+from forethought.reasoning.effort import answer_reserve, output_room, thinking_budget
 from forethought.reasoning.events import Event, TurnDone, TurnError
 from forethought.tasks import registry
 from forethought.tasks.distinct import distinct_problems
@@ -215,9 +215,8 @@ class _Run:
         request = replace(prepared.request, id=f"attempt_{uuid.uuid4().hex}")
         if not self.bound:
             request = replace(request, grammar=None)
-        if self.most_thinking is not None and (thinking := request.limits.thinking) is not None:
-            thinking = replace(thinking, max_tokens=min(thinking.max_tokens, self.most_thinking))
-            request = replace(request, limits=replace(request.limits, thinking=thinking))
+        if self.most_thinking is not None:
+            request = _shortened(request, self.most_thinking)
         assembly = prepared.assembly()
         tokens: list[TokenEvent] = []
         events: list[Event] = []
@@ -236,6 +235,16 @@ class _Run:
         answer = Answer.of([*events, *assembly.finish(event)])
         self.transcript += answer.history
         return answer.done
+
+
+def _shortened(request: Request, most_thinking: int) -> Request:
+    """The request with no more thinking than that, and no more room than this thinking and an answer take."""
+    thinking = request.limits.thinking
+    if thinking is None or thinking.max_tokens <= most_thinking:
+        return request
+    room = min(request.limits.max_tokens, output_room(most_thinking, len(thinking.end_ids), ANSWER_TOKENS))
+    thinking = replace(thinking, max_tokens=most_thinking, reserve=answer_reserve(room))
+    return replace(request, limits=replace(request.limits, max_tokens=room, thinking=thinking))
 
 
 def _solved(family: Family, problem: Problem, count: int) -> Transcript:

@@ -121,8 +121,10 @@ def compare(before: Measurement, after: Measurement, *, k: int = 1) -> Compariso
     """The differences in pass@k on the problems that both tried.
 
     Raises:
-        ResultError: there are none, or fewer than `k` samples of one.
+        ResultError: there are none, or fewer than `k` samples of one; the problems are of different splits.
     """
+    if before.split != after.split:
+        raise ResultError("One measurement is of training problems, the other of test problems.", "Measure one again.")
     first = {(record.cell, record.key): record for record in before.records}
     pairs = [(first[record.cell, record.key], record) for record in after.records if (record.cell, record.key) in first]
     if not pairs:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-WITNESSES: Final = 64
+WITNESSES: Final = 192
 """Latest answers in a family that are compared with each other."""
 
 
@@ -73,7 +73,10 @@ class Alarms:
     def check(self, health: Health) -> str | None:
         """What is wrong after this step, in one sentence; None when nothing is."""
         self._remember(health)
-        return self._numbers(health) or self._collapse() or self._idling()
+        found = self._numbers(health) or self._collapse() or self._idling()
+        if found is not None:  # whoever goes on all the same shall not hear it again at once
+            self._recent, self._idle = [], 0
+        return found
 
     def hacked(self, answers: Iterable[Answered]) -> str | None:
         """Whether rewards are earned without an answer, or with one answer to everything; in one sentence."""

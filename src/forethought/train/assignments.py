@@ -3,17 +3,25 @@
 Everything is drawn from the recipe's seed and the place in the run; only the level comes from what was learned.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import TYPE_CHECKING
 
 from forethought.errors import TrainError
 from forethought.model.conversation import Effort
+from forethought.reasoning.effort import thinking_budget
 from forethought.tasks.problem import Problem
 from forethought.tasks.registry import family
 from forethought.train.curriculum import Curriculum, Standing
 from forethought.train.rl_settings import FamilyPlan, RlSettings
 from forethought.train.seeds import seed_of
+from forethought.train.traces import tight_budget
+
+if TYPE_CHECKING:
+    from forethought.model.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +47,17 @@ def first_curriculum(settings: RlSettings) -> Curriculum:
 
 
 def assignments(
-    settings: RlSettings, curriculum: Curriculum, place: tuple[object, ...], step: int
+    checkpoint: Checkpoint, settings: RlSettings, curriculum: Curriculum, place: tuple[object, ...], step: int
 ) -> tuple[Assignment, ...]:
-    """The problems of a step. `place` is the recipe's seed and the stage."""
+    """The problems of a step. `place` is the recipe's seed and the stage; `checkpoint` says how many tokens a thinking
+    has."""
     drawn: list[Assignment] = []
     for number in range(settings.prompts):
         name = _family_of(settings.families, place, step * settings.prompts + number)
         rng = Random(seed_of(*place, step, "problem", number))
         level = _level(rng, curriculum, name)
         problem = family(name).problem(rng.getrandbits(62), level)
-        effort, budget, tight = _effort(rng, settings)
+        effort, budget, tight = _effort(rng, checkpoint, settings, problem)
         seeds = tuple(seed_of(*place, step, "attempt", number, sample) for sample in range(settings.samples))
         drawn.append(Assignment(problem, effort, budget, tight, seeds))
     return tuple(drawn)
@@ -77,10 +86,14 @@ def _level(rng: Random, curriculum: Curriculum, name: str) -> int:
     return rng.randint(1, level - 1) if level > 1 and rng.random() < curriculum.settings.review else level
 
 
-def _effort(rng: Random, settings: RlSettings) -> tuple[Effort, int | None, bool]:
+def _effort(
+    rng: Random, checkpoint: Checkpoint, settings: RlSettings, problem: Problem
+) -> tuple[Effort, int | None, bool]:
     names = list(settings.efforts)
     effort = rng.choices(names, [settings.efforts[name].weight for name in names])[0]
     plan = settings.efforts[effort]
-    if rng.random() < plan.tight:
-        return effort, rng.randint(*plan.tight_budget), True
+    if problem.thinks and rng.random() < plan.tight:
+        most = plan.budget or thinking_budget(effort, checkpoint.capabilities.context_length)
+        solution = family(problem.family).trace(problem, effort, rng)
+        return effort, tight_budget(checkpoint, solution, most, rng), True
     return effort, plan.budget or None, False

@@ -8,7 +8,7 @@ unpacked rows have the same loss.
 Sizes: T tokens of a pack, N learned tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,10 +51,11 @@ class Pack:
 
 
 def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack]:
-    """Packs of about `limit` tokens. A row is never cut: a longer one has a pack of its own.
+    """Packs of about `limit` tokens. A branch is never cut: a longer one has a pack of its own.
 
     Rows are sorted by their prompts, so that those which begin alike meet in a pack. What they share is estimated from
-    neighbours, so a pack may have a few tokens more.
+    neighbours, so a pack may have a few tokens more. The branches of a row that is longer than a pack are spread over
+    several.
 
     Raises:
         TrainError: a row does not fit the context, or no token is learned.
@@ -63,6 +64,7 @@ def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack
         raise TrainError("Nothing in these rows is learned.", "Give rows with branches that hold learned tokens.")
     firsts: list[int] = []
     first = 0
+    rows = [piece for row in rows for piece in _pieces(row, limit)]
     for row in rows:
         longest = len(row.prompt_ids) + max((len(branch.token_ids) for branch in row.branches), default=0)
         if longest > context_length:
@@ -82,6 +84,18 @@ def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack
         open_pack.add(row, firsts[index])
     packs.append(open_pack.pack())
     return packs
+
+
+def _pieces(row: Row, limit: int) -> Iterator[Row]:
+    """The row, or, where it is longer than `limit`, rows of the same prompt with a few of its branches each."""
+    branches: list[Branch] = []
+    room = limit - len(row.prompt_ids)
+    for branch in row.branches:
+        if branches and sum(len(each.token_ids) for each in branches) + len(branch.token_ids) > room:
+            yield Row(row.prompt_ids, tuple(branches))
+            branches = []
+        branches.append(branch)
+    yield Row(row.prompt_ids, tuple(branches))
 
 
 class _Forest:

@@ -70,7 +70,7 @@ class RlLoop:
         with _timed(seconds, "publish"):
             await self._publish()
         with _timed(seconds, "sample"):
-            drawn = assignments(self._settings, self._curriculum, self._place, number)
+            drawn = assignments(self._backend.checkpoint, self._settings, self._curriculum, self._place, number)
             groups = await roll(self._backend.reasoner, drawn, self._settings)
         seconds["verify"] = sum(rollout.attempt.verify_seconds for group in groups for rollout in group.rollouts)
         seconds["sample"] -= seconds["verify"]
@@ -88,8 +88,10 @@ class RlLoop:
         return Step(metrics, self._shown(groups) if show else (), alarm, score=score)
 
     def _see(self, groups: Sequence[Group]) -> None:
-        """Lets the curriculum know what succeeded."""
+        """Lets the curriculum know what succeeded. Under a tight budget, failing says less about a level."""
         for group in groups:
+            if group.assignment.tight:
+                continue
             problem, outcomes = group.assignment.problem, (each.attempt.verdict.correct for each in group.rollouts)
             self._curriculum = self._curriculum.seen(problem.family, problem.level, tuple(outcomes))
 

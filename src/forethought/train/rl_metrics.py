@@ -97,10 +97,10 @@ def _cells(groups: Sequence[Group]) -> dict[str, dict[str, float]]:
 
 
 def _thinking_by_effort(groups: Sequence[Group]) -> dict[str, float]:
-    """Mean thinking tokens where no tight budget was given."""
+    """Mean thinking tokens where there is any, and no tight budget was given."""
     lengths: dict[str, list[int]] = {}
     for group in groups:
-        if not group.assignment.tight:
+        if group.assignment.problem.thinks and not group.assignment.tight:
             found = [rollout.attempt.thinking_tokens for rollout in group.rollouts]
             lengths.setdefault(group.assignment.effort, []).extend(found)
     return {effort: mean(found) for effort, found in sorted(lengths.items())}

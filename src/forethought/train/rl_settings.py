@@ -22,21 +22,14 @@ class FamilyPlan(BaseModel):
 
 
 class EffortPlan(BaseModel):
-    """How an effort takes part: how often, which share of its prompts has a tight budget, between which numbers of
-    tokens that is drawn, and the budget of the others (0: what the effort stands for when serving)."""
+    """How an effort takes part: how often, which share of its prompts has a tight budget (`traces.tight_budget`), and
+    the budget of the others (0: what the effort stands for when serving)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weight: float = Field(default=1.0, gt=0)
     tight: float = Field(default=0.0, ge=0, le=1)
-    tight_budget: tuple[int, int] = (16, 64)
     budget: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if not 1 <= self.tight_budget[0] <= self.tight_budget[1]:
-            raise ValueError("tight_budget must be two numbers from 1 on, the smaller one first")
-        return self
 
 
 class RlSettings(BaseModel):

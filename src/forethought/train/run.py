@@ -90,8 +90,7 @@ class Run:
         differs in anything else."""
         position = self.position()
         begun = position.stage + (position.step > 0)
-        done, wanted = (each.model_copy(update={"stages": each.stages[:begun]}) for each in (self.recipe, recipe))
-        if done != wanted:
+        if _followed(self.recipe, begun) != _followed(recipe, begun):
             raise TrainError(
                 f"The recipe {recipe.name} is not what {self.directory} has followed so far.",
                 "Leave it out to go on with the run's own; only stages that have not begun may differ.",
@@ -140,8 +139,8 @@ class Run:
         it makes; there is none between two stages."""
         states = self.directory / "state"
         target = states / f"{position.stage:02d}-{position.step:06d}"
-        if target.exists():
-            return
+        while target.exists():  # the same step was saved before: an alarm has something to add
+            target = target.with_name(f"{target.name}-again")
         with new_directory(target) as partial:
             lengths = {name: (self.directory / name).stat().st_size for name in LINES}
             write_object(partial / POSITION, asdict(position) | {"lengths": lengths})
@@ -180,6 +179,12 @@ class Run:
     def _newest(self) -> Path | None:
         states = sorted(path for path in (self.directory / "state").glob("*") if not path.name.startswith("."))
         return states[-1] if states else None
+
+
+def _followed(recipe: Recipe, begun: int) -> dict[str, Any]:
+    """What a run has followed of a recipe when so many stages have begun. How it is watched and kept is no part."""
+    stages = [stage.model_dump(exclude={"alarms", "show_every", "save_every"}) for stage in recipe.stages[:begun]]
+    return recipe.model_dump(exclude={"stages"}) | {"stages": stages}
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:

@@ -164,7 +164,8 @@ def _loop(job: Job, plan: SftStage | RlStage, backend: Backend) -> Stage:
     answers: list[Answer] = []
     if plan.replay.share:
         path = job.run.directory / REPLAY
-        answers = replay_answers(backend.checkpoint, _settings(job), path, tokens=plan.replay.tokens, seed=seed)
+        base = resolve(job.recipe.base, job.settings)
+        answers = replay_answers(base, _settings(job), path, tokens=plan.replay.tokens, seed=seed)
     return SftLoop(plan.name, plan, backend, seed, answers)
 
 

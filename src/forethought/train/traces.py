@@ -32,9 +32,8 @@ def trace_row(
     tight: bool,
     rng: Random,
 ) -> Row:
-    """The row of one solution; without an effort, of one that needs no thinking. With `tight` the budget that the
-    prompt tells is drawn between what the longest thinking needs and `ROOM` times that, and never above what the effort
-    stands for.
+    """The row of one solution; without an effort, of one that needs no thinking. The budget that the prompt tells is
+    what the effort stands for, or with `tight` a `tight_budget`.
 
     Raises:
         RenderError: the transcript holds what no output can hold.
@@ -47,8 +46,7 @@ def trace_row(
     if effort is not None:
         budget = thinking_budget(effort, checkpoint.capabilities.context_length)
         if tight:
-            needed = max(_thinking_tokens(checkpoint, items) for _, items in outputs)
-            budget = rng.randint(needed, max(needed, min(budget, ROOM * needed)))
+            budget = tight_budget(checkpoint, transcript, budget, rng)
         said = replace(conversation, effort=effort, budget=budget)
     prompt: tuple[int, ...] = ()
     token_ids: list[int] = []
@@ -66,6 +64,14 @@ def trace_row(
         learned += [False] * len(between) + [True] * len(output)
         said = replace(said, items=(*said.items, *items))
     return Row(prompt, (Branch(tuple(token_ids), tuple(learned)),))
+
+
+def tight_budget(checkpoint: Checkpoint, transcript: Transcript, most: int, rng: Random) -> int:
+    """Thinking tokens between what the longest thinking of a worked solution needs and `ROOM` times that; above `most`
+    only where that is needed."""
+    thoughts = (_thought(items) for _, items in _outputs(transcript))
+    needed = max(1, *(_thinking_tokens(checkpoint, items) for items in thoughts))
+    return rng.randint(needed, max(needed, min(most, ROOM * needed)))
 
 
 def _outputs(transcript: Transcript) -> Iterator[tuple[tuple[Item, ...], tuple[Item, ...]]]:
