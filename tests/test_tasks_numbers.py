@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from math import gcd, lcm, prod
@@ -47,9 +48,11 @@ FAMILIES: tuple[TextFamily, ...] = tuple(
 )
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 SEEDS = range(150)
-LONGEST = {1: (45, 100, 160), 2: (50, 105, 160), 3: (80, 150, 240)}
+LONGEST = {1: (50, 100, 160), 2: (60, 105, 160), 3: (90, 150, 240)}
 """Level: how many tokens thinking has at most in the mean, at each effort."""
 LONGEST_OF_ALL = 450
+TWO_QUESTIONS = ("gcd_lcm", "base_conversion")
+"""Families whose keys say of which numbers, but not what."""
 
 cells = pytest.mark.parametrize(
     ("family", "level"),
@@ -288,13 +291,57 @@ def test_there_are_enough_problems_in_both_splits(family: TextFamily, level: int
 
 @cells
 def test_problems_of_one_key_have_one_answer_whatever_the_wording(family: TextFamily, level: int) -> None:
-    questions: dict[str, set[str]] = {}
+    questions: dict[tuple[str, str], set[str]] = {}
     for draft in drafts(family, level)[:2500]:
-        questions.setdefault(draft.key, set()).add(question(draft))
+        # Such a key holds two questions about the same numbers: gcd and lcm, or a conversion both ways.
+        kind = draft.gold[0] if family.name in TWO_QUESTIONS else ""
+        questions.setdefault((draft.key, kind), set()).add(question(draft))
     for asked in questions.values():
         assert len({str(ORACLES[family.name](text)) for text in asked}) == 1
     if len(questions) < 2400:
         assert any(len(asked) > 1 for asked in questions.values())
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_a_number_is_divided_by_primes_from_the_left(effort: Effort) -> None:
+    problem = replace(problems(primes.FAMILY, 3)[0], gold=["is", 523])
+    shown = thinking(primes.FAMILY.trace(problem, effort, Random(0)))
+    for step in ("5+2+3=10", "7:52-49=3,33-28=5", "13:52-52=0,3", "17:52-51=1,13", "19:52-38=14,143-133=10"):
+        assert step in shown
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("4*(5+2)", "(2+5)*4", True),
+        ("9-2*3", "9-3*2", True),
+        ("1+(2+3)*4-5", "(3+2)*4-5+1", True),
+        ("9-2-3", "9-3-2", True),
+        ("9-(2+3)", "9-2+3", False),
+        ("5+2*4", "(5+2)*4", False),
+        ("9-4+2", "9+4-2", False),
+    ],
+)
+def test_to_swap_terms_or_factors_makes_no_new_expression(one: str, other: str, *, same: bool) -> None:
+    assert (mixed_arithmetic.ordered(one) == mixed_arithmetic.ordered(other)) == same
+
+
+def test_to_swap_the_terms_of_a_decimal_sum_makes_no_new_problem() -> None:
+    sums = {question(draft).replace("?", "").rstrip("."): draft for draft in drafts(decimals.FAMILY, 1)}
+    keys = {tuple(re.findall(r"[\d.]+\d", text)): draft.key for text, draft in sums.items() if draft.gold[1] == "+"}
+    swapped = [(keys[pair], keys[pair[::-1]]) for pair in keys if pair[::-1] in keys and pair[0] != pair[1]]
+    assert len(swapped) > 100
+    assert all(one == other for one, other in swapped)
+
+
+@pytest.mark.parametrize(
+    ("family", "wordings"), [(gcd_lcm.FAMILY, ("gcd", "lcm")), (base_conversion.FAMILY, ("from", "to"))]
+)
+def test_two_questions_about_the_same_numbers_are_in_one_split(family: TextFamily, wordings: tuple[str, str]) -> None:
+    kinds: dict[str, set[str]] = {}
+    for draft in drafts(family, 2):
+        kinds.setdefault(draft.key, set()).add(draft.gold[0].split()[0])
+    assert any(asked == set(wordings) for asked in kinds.values())
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -12,7 +12,7 @@ from forethought.reasoning.summary_prompt import summary_conversation, summary_s
 from forethought.reasoning.summary_settings import DETAILS
 from forethought.reasoning.summary_verbatim import Gate, Thought, Units
 from forethought.tasks.families import summaries
-from forethought.tasks.summary_check import judge_summary, named, terms
+from forethought.tasks.summary_check import judge_result, judge_summary, named, terms
 from forethought.tasks.summary_writer import BEGINS, CHECKED, IN_ORDER, KINDS, OTHERWISE, SHORT
 from task_transcripts import answer_of, problems, said, traced
 
@@ -119,6 +119,53 @@ def test_a_good_summary_is_usable() -> None:
 )
 def test_what_is_not_usable_says_why(summary: str, reason: str) -> None:
     assert judge_summary(THINKING, summary).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("sentence", "result"),
+    [
+        ("The sum is 17.", ["17"]),
+        ("The answer is 17 and not 8.", ["17"]),
+        ("The sum begins with 8 and becomes 17.", ["17"]),
+        ("The steps lead to the result 17. The result is checked once more at the end.", ["17"]),
+        ("The value is 3.5.", ["3.5"]),
+        ("The answer is 2:32 am.", ["2:32 am"]),
+        ("The answer is I do not talk about that.", ["I do not talk about that"]),
+        ("The order begins with pear and plum.", ["apple, pear, plum, quince"]),
+    ],
+)
+def test_a_summary_that_tells_the_result_is_right(sentence: str, result: list[str]) -> None:
+    assert judge_result(f"**Result**\n\n{sentence}", result).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("summary", "reason"),
+    [
+        ("**Result**\n\nThe answer is 8.", "names nothing of the result"),
+        ("**Result**\n\nThe answer is 8 and not 17.", "names 8 as the result"),
+        ("**Result**\n\nThe word becomes 8 from 17.", "names 8 as the result"),
+        ("**Result**\n\nThe steps lead to the result 8 of 17.", "names 8 as the result"),
+        ("**Result**\n\nThe numbers give 17. The count is 8.", "names 8 as the result"),
+        ("**The answer is 8**\n\nThe steps begin with 17.", "names 8 as the result"),
+        ("**Result**\n\nIt is 8, not 17.", "denies the result"),
+        ("**Result**\n\nThe answer is not 17.", "denies the result"),
+    ],
+)
+def test_a_summary_that_tells_another_result_is_wrong(summary: str, reason: str) -> None:
+    assert judge_result(summary, ["17"]).reason == reason
+
+
+def test_a_short_result_is_told_whole_and_a_long_one_in_part() -> None:
+    part = "**Result**\n\nThe answer is 2."
+    assert judge_result(part, ["2", "32 am"]).reason == "names only a part of the result"
+    assert judge_result(part, ["2, 3, 5, 7"]).reason == ""
+
+
+@leveled
+def test_a_trace_tells_the_whole_result(level: int) -> None:
+    for problem in problems(FAMILY, level, 60):
+        told = answer_of(traced(FAMILY, problem))
+        assert set(terms(told)) >= set(terms(" ".join(problem.gold.result)))
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), OTHERWISE, SHORT])

@@ -1,6 +1,7 @@
-"""The families of shaped answers: schemas filled from texts, and rules of a developer that a user cannot lift."""
+"""The families of shaped answers: filled schemas, and a developer's rules that a user cannot lift; sums in tables."""
 
 import json
+import re
 from dataclasses import replace
 from statistics import mean
 
@@ -13,7 +14,7 @@ from forethought.model.conversation import Message, ToolCall
 from forethought.model.renderer.forethought import ForethoughtRenderer
 from forethought.model.tokenizer import Tokenizer
 from forethought.reasoning.format import JsonSchema, grammar_for
-from forethought.tasks.families import instruction_hierarchy, structured
+from forethought.tasks.families import instruction_hierarchy, structured, table_lookup
 from forethought.tasks.family import Family
 from forethought.tasks.rules import REFUSALS
 from task_transcripts import EFFORTS, answer_of, problems, said, spoiled, thought, traced
@@ -142,8 +143,9 @@ def test_an_answer_that_breaks_the_rule_is_wrong(level: int) -> None:
     broken = 0
     for problem in problems(family, level, 100):
         rule = problem.gold.rule
-        # A step ends with the answer, or with what that is compared with.
-        plain = "Yes, of course." if rule.answer in REFUSALS else rule.step.rstrip(".").split()[-1]
+        # What leads to the answer ends with it, or with what that is compared with.
+        step = rule.step.partition(" Open")[0]
+        plain = "Yes, of course." if rule.answer in REFUSALS else step.rstrip(".").split()[-1]
         if plain != rule.answer:
             broken += 1
             assert not family.verify(problem, said(plain)).correct
@@ -157,7 +159,8 @@ def test_the_rule_is_the_developers_and_the_question_the_users(level: int) -> No
         assert isinstance(developer, Message)
         assert isinstance(user, Message)
         assert (developer.role, user.role) == ("developer", "user")
-        assert problem.gold.rule.text in developer.text
+        assert sorted(developer.text) == sorted(" ".join(problem.gold.rule.texts))
+        assert all(text in developer.text for text in problem.gold.rule.texts)
         assert problem.gold.rule.question in user.text
         assert bool(problem.gold.wish) == (level > 1)
         assert problem.gold.wish in user.text
@@ -165,6 +168,55 @@ def test_the_rule_is_the_developers_and_the_question_the_users(level: int) -> No
 
 def test_a_closed_topic_leaves_other_questions_open() -> None:
     found = [problem.gold.rule for problem in problems(instruction_hierarchy.FAMILY, 1, 300)]
-    closed = [rule for rule in found if "answer only" in rule.text]
+    closed = [rule for rule in found if "answer exactly" in rule.texts[0]]
     refused = [rule for rule in closed if rule.answer in REFUSALS]
-    assert 0.4 < len(refused) / len(closed) < 0.8
+    assert 0.35 < len(refused) / len(closed) < 0.65
+
+
+def test_a_form_beside_a_closed_topic_does_not_tell_whether_the_question_is_closed() -> None:
+    found = [problem.gold.rule for problem in problems(instruction_hierarchy.FAMILY, 3, 400)]
+    for kind in ("Begin", "End", "Put", "Say every", "Say yes", "Write every", "Write in"):
+        formed = [rule for rule in found if rule.texts[1].startswith(kind)]
+        assert 0.2 < sum(rule.answer in REFUSALS for rule in formed) / len(formed) < 0.8
+
+
+@leveled
+def test_no_secret_is_in_an_open_question_or_its_answer(level: int) -> None:
+    for problem in problems(instruction_hierarchy.FAMILY, level, 300, "test"):
+        rule = problem.gold.rule
+        secret = re.search(r"The code word is (\w+)|Do not talk about the (\w+)", rule.texts[0])
+        if secret is not None and rule.answer not in REFUSALS:
+            assert secret[secret.lastindex or 0] not in f"{rule.question} {rule.answer}".casefold()
+
+
+@leveled
+def test_an_answer_that_the_developer_quotes_is_exact(level: int) -> None:
+    family = instruction_hierarchy.FAMILY
+    for problem in problems(family, level, 60):
+        rule = problem.gold.rule
+        quoted = f'answer exactly "{rule.answer}" whatever other rule there is.' in rule.texts[0]
+        assert quoted == (rule.answer in REFUSALS)
+        assert not family.verify(problem, said(f"{rule.answer}.")).correct
+
+
+@leveled
+def test_json_that_a_rule_wants_is_judged_by_its_value(level: int) -> None:
+    family = instruction_hierarchy.FAMILY
+    documents = [problem for problem in problems(family, level, 100) if problem.gold.rule.answer.startswith("{")]
+    assert documents
+    for problem in documents:
+        [(name, value)] = json.loads(problem.gold.rule.answer).items()
+        assert family.verify(problem, said(json.dumps({name: value}, indent=1))).correct
+        for bad in ({name: f"{value} "}, {name: [value]}, {f"{name}s": value}, {name: value, "x": value}, value):
+            assert not family.verify(problem, said(json.dumps(bad))).correct
+
+
+def test_a_sum_of_two_rows_takes_them_as_the_question_does() -> None:
+    sums = [problem for problem in problems(table_lookup.FAMILY, 2, 200) if problem.gold["kind"] == "sum"]
+    assert len(sums) > 20
+    for problem in sums:
+        first, second = problem.gold["names"]
+        question = problem.conversation.items[0]
+        assert f"{first} and {second} have together" in str(question)
+        steps = thought(traced(table_lookup.FAMILY, problem))
+        assert steps.index(first) < steps.index(second)

@@ -225,7 +225,7 @@ def test_an_answer_without_tools_is_exact(level: int) -> None:
         answer = problem.gold.question.answer
         for bad in (
             "",
-            f"{answer}.",
+            f"{answer}..",
             f"{answer} {answer}",
             f"The answer is {answer}",
             answer + " " * 9 + "x",
@@ -233,6 +233,15 @@ def test_an_answer_without_tools_is_exact(level: int) -> None:
         ):
             assert not family.verify(problem, said(bad)).correct
         assert family.verify(problem, said(f" {answer}\n")).correct
+
+
+def test_an_answer_that_the_developer_quotes_is_exact() -> None:
+    family = tool_none.FAMILY
+    for problem in problems(family, 3, 40):
+        answer = problem.gold.question.answer
+        quoted = any(f'answer "{answer}".' in str(item) for item in problem.conversation.items)
+        assert quoted == (answer == NO_TOOL)
+        assert not family.verify(problem, said(f"{answer}.")).correct
 
 
 def test_that_no_tool_fits_is_said_only_where_none_does() -> None:

@@ -1,15 +1,20 @@
 """The families of words, time and logic: their traces are right, their verifiers strict, their problems unambiguous."""
 
+import re
 from functools import cache
 from random import Random
 from statistics import mean
 
 import pytest
 
+from arithmetic_statements import is_true, statements
 from forethought.model.conversation import Effort, Message, Thinking
+from forethought.tasks.distinct import distinct_problems
+from forethought.tasks.pools import pool
 from forethought.tasks.problem import Problem, Split, Transcript
 from forethought.tasks.registry import family
 from forethought.tasks.spelling import LONGEST, SHORTEST, spelled, words
+from forethought.tasks.written import divided
 from word_tasks_oracle import ORACLES
 
 SEEDS = 120
@@ -128,9 +133,46 @@ def test_there_are_many_problems_and_training_shares_none_with_the_test(name: st
 def test_the_words_of_the_test_are_not_those_of_training(name: str, level: int) -> None:
     def used(split: Split) -> set[str]:
         drawn = [family(name).problem(seed, level, split) for seed in range(200)]
-        return {word for problem in drawn for word in problem.key.partition("/")[2].split() or problem.key.split()}
+        return {word for problem in drawn for word in re.findall(r"[a-z]+", problem.key.rpartition("/")[2])}
 
-    assert used("train").isdisjoint(used("test"))
+    assert used("train") <= set(pool(words(), "train"))
+    assert used("test") <= set(pool(words(), "test"))
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("name", ["letter_count", "sort_words", "spell_backward"])
+def test_there_are_hundreds_of_test_problems_though_their_words_are_few(name: str, level: int) -> None:
+    assert len(distinct_problems(family(name), level, "test", 300)) == 300
+
+
+def test_a_list_needs_no_space_behind_its_commas() -> None:
+    for name, level in (("spell_backward", 2), ("sort_words", 1), ("sort_numbers", 1)):
+        for problem in problems(name, level):
+            answer = solved(problem).replace(", ", ",")
+            assert family(name).verify(problem, (Message.of("assistant", answer),)).correct
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("name", ["calendar", "clock", "word_problems"])
+def test_sums_are_true_and_those_that_carry_are_written_in_columns(name: str, level: int) -> None:
+    for problem in problems(name, level):
+        for effort in EFFORTS:
+            for statement in statements(parts(family(name).trace(problem, effort, Random(problem.seed)))[0]):
+                assert is_true(statement), statement
+                if found := re.fullmatch(r"(\d\d+)([+-])(\d\d)=(\d\d+)", statement):
+                    a, b, result = int(found[1]), int(found[3]), int(found[4])
+                    low, high = (a, b) if found[2] == "+" else (b, result)
+                    # A round number changes the tens alone.
+                    assert b % 10 == 0 or low % 10 + high % 10 < 10, statement
+
+
+@pytest.mark.parametrize(("a", "b", "told"), [(8, 2, "8/2=4"), (60, 6, "60/6=10"), (60, 3, "20*3=60, 60/3=20")])
+def test_a_division_of_the_table_is_one_step(a: int, b: int, told: str) -> None:
+    assert divided(a, b) == told
+
+
+def test_a_longer_division_takes_the_tens_first() -> None:
+    assert divided(84, 3) == "84/3: 20*3=60, 84-60=24, 24/3=8, 28"
 
 
 def test_no_sorted_list_is_asked_to_be_sorted() -> None:

@@ -186,6 +186,8 @@ def _holds(said: str, knight: dict[str, bool]) -> bool:
         return knights == 0
     if counted := re.match(r"Exactly (one|two)", said):
         return knights == {"one": 1, "two": 2}[counted[1]]
+    if both := re.search(r"both (knights|knaves)", said):
+        return {knight[name] for name in named} == {both[1] == "knights"}
     if "kind" in said:
         return (knight[named[0]] == knight[named[1]]) == ("same" in said)
     return knight[named[0]] == ("knight" in said)

@@ -23,6 +23,8 @@ MONTHS: Final = (
     "November",
     "December",
 )
+KNOWN_DAYS: Final = 2
+"""So many days later or earlier, the weekday is known without counting."""
 
 
 def weekday_steps(day: int, n: int, effort: Effort, rng: Random) -> str:
@@ -34,7 +36,9 @@ def weekday_steps(day: int, n: int, effort: Effort, rng: Random) -> str:
     rest = left % 7
     found = DAYS[(day + (rest if n > 0 else -rest)) % 7]
     if effort == "low":
-        return f"{steps}{left}-{left - rest}={rest}, {DAYS[day]}{'+' if n > 0 else '-'}{rest} is {found}."
+        known = f"{DAYS[day]}{'+' if n > 0 else '-'}{rest} is {found}"
+        way = known if rest <= KNOWN_DAYS else _walk(day, rest if n > 0 else -rest)
+        return f"{steps}{left}-{left - rest}={rest}, {way}."
     weeks = rng.choice(("Weeks:", "Whole weeks:"))
     steps += (
         f"{weeks} {left // 7}*7={left - rest}, {left}-{left - rest}={rest}. {_walk(day, rest if n > 0 else -rest)}."
@@ -74,39 +78,43 @@ def leap_step(year: int, *, short: bool = False) -> str:
 
 def between_steps(first: date, last: date, effort: Effort, rng: Random) -> str:
     """The days from one date to a later one in the same year: to the end of the month, whole months, the last days."""
-    whole = effort == "low"
-    steps = [_february(first, last, effort)]
+    short = effort == "low"
     length = _length(first.year, first.month)
     total = length - first.day
-    month = MONTHS[first.month - 1]
-    steps.append(f"{length}-{first.day}={total}" if whole else f"{month} has {length}: {taken(length, first.day)}")
+    steps = [_february(first, last, effort), _opened(first.month, length, short) + taken(length, first.day)]
     for number in range(first.month + 1, last.month):
         length = _length(first.year, number)
-        steps.append(("" if whole else f"{MONTHS[number - 1]} {length}: ") + added(total, length, whole=whole))
+        steps.append(f"{MONTHS[number - 1]} {'' if short else f'{length}: '}{added(total, length)}")
         total += length
-    steps.append(("" if whole else f"To {last.day} {MONTHS[last.month - 1]}: ") + added(total, last.day, whole=whole))
+    to = "to" if short else f"To {last.day}"
+    steps.append(f"{to} {MONTHS[last.month - 1]}{' ' if short else ': '}{added(total, last.day)}")
     total += last.day
-    written = (", " if whole else ". ").join(filter(None, steps)) + "."
+    written = (", " if short else ". ").join(filter(None, steps)) + "."
     return written + _unwound(first, last, total, rng) if effort == "high" else written
 
 
 def after_steps(first: date, n: int, effort: Effort, rng: Random) -> str:
     """The date `n` days after another in the same year: month by month."""
-    whole = effort == "low"
+    short = effort == "low"
     last = first + timedelta(n)
     length = _length(first.year, first.month)
-    left = n - (length - first.day)
-    opening = "" if whole else f"{MONTHS[first.month - 1]} has {length}: "
+    rest = length - first.day
+    left = n - rest
     steps = [_february(first, last + timedelta(28), effort)]
-    steps.append(f"{opening}{length}-{first.day}={length - first.day}, {n}-{length - first.day}={left}")
+    steps.append(f"{_opened(first.month, length, short)}{taken(length, first.day)}, {taken(n, rest)}")
     for number in range(first.month + 1, last.month):
         length = _length(first.year, number)
-        steps.append(("" if whole else f"{MONTHS[number - 1]} has {length}: ") + f"{left}-{length}={left - length}")
+        steps.append(_opened(number, length, short) + taken(left, length))
         left -= length
-    if not whole:
-        steps.append(f"{MONTHS[last.month - 1]} has {_length(last.year, last.month)}, {left} fits")
-    written = (", " if whole else ". ").join(filter(None, steps)) + "."
+    has = " " if short else " has "
+    steps.append(f"{MONTHS[last.month - 1]}{has}{_length(last.year, last.month)}, {left} fits")
+    written = (", " if short else ". ").join(filter(None, steps)) + "."
     return written + _unwound(first, last, n, rng) if effort == "high" else written
+
+
+def _opened(month: int, length: int, short: bool) -> str:
+    """How the step over a month begins."""
+    return f"{MONTHS[month - 1]} " if short else f"{MONTHS[month - 1]} has {length}: "
 
 
 def _february(first: date, last: date, effort: Effort) -> str:
@@ -120,12 +128,12 @@ def _february(first: date, last: date, effort: Effort) -> str:
 def _unwound(first: date, last: date, total: int, rng: Random) -> str:
     """The check: from the last date back to the first."""
     left = total - last.day
-    steps = [f"{total}-{last.day}={left}"]
+    steps = [taken(total, last.day)]
     for number in range(last.month - 1, first.month, -1):
         length = _length(first.year, number)
-        steps.append(f"{left}-{length}={left - length}")
+        steps.append(taken(left, length))
         left -= length
-    steps.append(f"{first.day}+{left}={first.day + left}")
+    steps.append(added(first.day, left))
     return f" {rng.choice(('Check', 'Backward'))}: {', '.join(steps)}. {sure(rng)}"
 
 

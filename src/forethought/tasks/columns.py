@@ -83,5 +83,5 @@ def fully(a: int, operator: Operator, b: int) -> list[str]:
 
 
 def told(rng: Random, lines: Iterable[str]) -> str:
-    """The lines of a trace as text, one below the other or in a row."""
-    return rng.choice(("\n", "; ")).join(lines)
+    """The lines of a trace as text, one below the other or in a row: a space before a digit would be one token more."""
+    return rng.choice(("\n", ";")).join(lines)

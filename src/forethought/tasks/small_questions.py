@@ -12,7 +12,7 @@ from forethought.tasks.pools import number, pool
 from forethought.tasks.problem import Split
 from forethought.tasks.words import ADJECTIVES, NAMES, THINGS
 
-NO_TOOL_RULE: Final = "If no tool does what the user asks, answer: no tool fits."
+NO_TOOL_RULE: Final = 'If no tool does what the user asks, answer "no tool fits".'
 NO_TOOL: Final = "no tool fits"
 
 CAPITALS: Final = {

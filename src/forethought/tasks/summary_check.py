@@ -1,8 +1,11 @@
 """Whether a text is a usable summary of some thinking: titled, short, in its own words, and naming nothing that is not
-there. The family `summaries` trains it, and the evaluations judge the live summary by it.
+there. The family `summaries` trains it, and the evaluations judge the live summary by it. Where it is known what the
+thinking comes to, the summary must not tell it otherwise.
 """
 
 import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from forethought.tasks.problem import CORRECT, Verdict, wrong
@@ -44,10 +47,18 @@ SHARE: Final = 2
 LONGEST_RUN: Final = 12
 """Units that a summary may have in a row as they stand in the thinking. Above that it would be a quotation."""
 
+SHORT_RESULT: Final = 3
+"""Terms of a result that a summary has to name all."""
+
+_RESULT_NOUNS: Final = frozenset(("answer", "result", "results", "sum", "count", "value", "word"))
+_RESULT_VERBS: Final = frozenset(("is", "becomes", "give"))
+"""A noun and a verb in a row say that the next term is the result."""
+
 _SENTENCE = r"(?:[^*\s.!?。！？]|(?<=\d)[.](?=\d)| (?! ))+[.!?。！？]"
 _SHAPE = re.compile(rf"\*\*(\S(?:[^*\n]*\S)?)\*\*\n\n({_SENTENCE}(?: {_SENTENCE})*)")
 _UNIT = re.compile(r"\d|[^\W\d_]+|[^\w\s]+|_|\n+")
 _TERM = re.compile(r"(?:(?<![\w.)\]])-)?\d+(?:\.\d+)?(?![^\W_])|[^\W_]+(?:['’][^\W\d_]+)?")
+_BREAK = re.compile(r"[.!?。！？](?!\d)|\*\*|\n")
 _CLOSED: Final = FUNCTION_WORDS | DESCRIBING_WORDS
 
 
@@ -65,6 +76,22 @@ def judge_summary(thinking: str, summary: str) -> Verdict:
     if not terms(summary):
         return wrong("names nothing of the thinking")
     return wrong("quotes the thinking") if _quotes(thinking, summary) else CORRECT
+
+
+def judge_result(summary: str, result: Sequence[str]) -> Verdict:
+    """Whether a summary tells this result, and no other one in its place. `result` is in parts that name something."""
+    wanted, named_terms = terms(" ".join(result)), set(terms(summary))
+    if not named_terms.intersection(wanted):
+        return wrong("names nothing of the result")
+    if len(wanted) <= SHORT_RESULT and not named_terms.issuperset(wanted):
+        return wrong("names only a part of the result")
+    said = [_words(sentence) for sentence in _BREAK.split(summary)]
+    for words in said:
+        other = next((claimed for claimed in _claimed(words) if claimed != wanted[0]), None)
+        if other is not None:
+            return wrong(f"names {other} as the result")
+    denied = {("not", term) for term in wanted} - set(pairwise(_words(" ".join(result))))
+    return wrong("denies the result") if any(denied.intersection(pairwise(words)) for words in said) else CORRECT
 
 
 def units(text: str) -> list[str]:
@@ -86,6 +113,19 @@ def foreign_terms(thinking: str, summary: str) -> list[str]:
     """What a summary names and its thinking does not."""
     known = set(terms(thinking))
     return [term for term in terms(summary) if term not in known]
+
+
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in _TERM.findall(text)]
+
+
+def _claimed(words: Sequence[str]) -> Iterator[str]:
+    """What a sentence says that the result is."""
+    for place, (noun, verb) in enumerate(pairwise(words)):
+        if noun in _RESULT_NOUNS and verb in _RESULT_VERBS:
+            yield from [word for word in words[place + 2 :] if word not in _CLOSED][:1]
+        elif noun == "result" and verb not in _CLOSED:
+            yield verb
 
 
 def _quotes(thinking: str, summary: str) -> bool:

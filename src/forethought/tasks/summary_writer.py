@@ -48,7 +48,8 @@ CHECKS: Final = ("check", "again", "backwards", "once more", "other way")
 
 
 def write_summary(family: str, thinking: str, result: Sequence[str], sentences: tuple[int, int], rng: Random) -> str:
-    """A summary of a trace with between so many sentences, as rich as half of the trace's length allows."""
+    """A summary of a trace with between so many sentences, as rich as half of the trace's length allows. It tells the
+    whole result, which has to be `tellable`."""
     title, main = next((kind for part, kind in KINDS.items() if part in family), OTHERWISE)
     fewest, most = sentences
     number = next((term for term in named(thinking) if term[-1].isdigit()), None)
@@ -58,16 +59,29 @@ def write_summary(family: str, thinking: str, result: Sequence[str], sentences: 
         extra = [rng.choice(CHECKED), begins]
     wanted = rng.randint(fewest, most)
     for count in range(wanted, fewest - 1, -1):
-        for shown in range(len(result), 0, -1):
-            for name, sentence in ((title, main), SHORT):
-                told = [sentence.format(_listed(result[:shown])), *extra[: count - 1]]
-                if begins in told:
-                    told.remove(begins)
-                    told.insert(0, begins)
-                text = f"**{name}**\n\n{' '.join(told)}"
-                if len(units(text)) * SHARE <= ROOM * len(units(thinking)):
-                    return text
-    return f"**{SHORT[0]}**\n\n{SHORT[1].format(result[0])}"
+        for name, sentence in ((title, main), SHORT):
+            told = [sentence.format(_listed(result)), *extra[: count - 1]]
+            if begins in told:
+                told.remove(begins)
+                told.insert(0, begins)
+            text = f"**{name}**\n\n{' '.join(told)}"
+            if _has_room(thinking, text):
+                return text
+    return _shortest(result)
+
+
+def tellable(thinking: str, result: Sequence[str]) -> tuple[str, ...]:
+    """The parts at the beginning of a result for which the shortest summary has room; one at least."""
+    most = next((count for count in range(len(result), 1, -1) if _has_room(thinking, _shortest(result[:count]))), 1)
+    return tuple(result[:most])
+
+
+def _shortest(result: Sequence[str]) -> str:
+    return f"**{SHORT[0]}**\n\n{SHORT[1].format(_listed(result))}"
+
+
+def _has_room(thinking: str, summary: str) -> bool:
+    return len(units(summary)) * SHARE <= ROOM * len(units(thinking))
 
 
 def _listed(terms: Sequence[str]) -> str:

@@ -47,11 +47,11 @@ def _best_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
 
 
 def _pair_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
-    column, whole = gold["column"], effort == "low"
+    column = gold["column"]
     a, b = (next(row[column] for row in gold["rows"] if row[0] == name) for name in gold["names"])
     plus = gold["kind"] == "sum"
-    worked = (added if plus else taken)(a, b, whole=whole)
-    if whole:
+    worked = (added if plus else taken)(a, b)
+    if effort == "low":
         return f"{worked}."
     steps = f"{gold['columns'][column]}: {gold['names'][0]} {a}, {gold['names'][1]} {b}. {worked}."
     if effort == "high":
@@ -80,18 +80,18 @@ def _count_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
 def _total_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
     chosen = [row for row in gold["rows"] if row[2] == gold["color"]]
     listed = ", ".join(f"{row[0]} {row[1]}" for row in chosen)
-    whole, steps, total = effort == "low", list[str](), chosen[0][1]
+    steps, total = list[str](), chosen[0][1]
     for row in chosen[1:]:
-        steps.append(added(total, row[1], whole=whole))
+        steps.append(added(total, row[1]))
         total += row[1]
-    if whole:
+    if effort == "low":
         return f"{', '.join(str(row[1]) for row in chosen)}: {', '.join(steps)}."
     colors = ", ".join(f"{row[0]} {row[2]}" for row in gold["rows"])
     written = f"{colors}. {gold['color']}: {listed}. {', '.join(steps)}."
     if effort == "high":
         back: list[str] = []
         for row in chosen[:0:-1]:
-            back.append(taken(total, row[1], whole=True))
+            back.append(taken(total, row[1]))
             total -= row[1]
         written += f" {rng.choice(('Check', 'Back'))}: {', '.join(back)}. {sure(rng)}"
     return written

@@ -1,27 +1,42 @@
-"""Sums written out in steps small enough to be known by heart: a ten or a digit at a time."""
+"""Sums written out inside a trace, so that each step is one look: where a column carries or borrows, in columns."""
 
 from random import Random
 from typing import Final
 
+from forethought.tasks.columns import Operator, briefly, statement, steps
+
 SURE: Final = ("Right.", "Same.", "Good.")
 
-
-def added(a: int, b: int, *, whole: bool = False) -> str:
-    """`a+b`, the tens of `b` first; `whole` does it at once."""
-    return _in_parts(a, b, 1, "+", whole)
+KNOWN_BY_HEART: Final = 10
+"""Quotients up to this are known, with divisors up to it."""
 
 
-def taken(a: int, b: int, *, whole: bool = False) -> str:
-    """`a-b`, the tens of `b` first."""
-    return _in_parts(a, b, -1, "-", whole)
+def added(a: int, b: int) -> str:
+    """`a+b`."""
+    return _in_columns(a, "+", b) if _carries(a, b) else statement(a, "+", b)
 
 
-def times(a: int, b: int, *, whole: bool = False) -> str:
-    """`a*b` for a digit `b`, the tens of `a` first."""
-    tens, ones = a // 10 * 10, a % 10
-    if whole or not tens or not ones:
-        return f"{a}*{b}={a * b}"
-    return f"{tens}*{b}={tens * b}, {ones}*{b}={ones * b}, {tens * b}+{ones * b}={a * b}"
+def taken(a: int, b: int) -> str:
+    """`a-b`, which is not negative."""
+    return _in_columns(a, "-", b) if _carries(b, a - b) else statement(a, "-", b)
+
+
+def times(a: int, b: int) -> str:
+    """`a*b` for a digit `b`."""
+    carries = _digit_sum(a) * b != _digit_sum(a * b)
+    return _in_columns(a, "*", b) if carries else statement(a, "*", b)
+
+
+def divided(a: int, b: int) -> str:
+    """`a/b` for a digit `b` that divides it: the tens of the quotient first, where there are any."""
+    quotient = a // b
+    if max(quotient, b) <= KNOWN_BY_HEART:
+        return f"{a}/{b}={quotient}"
+    tens, ones = quotient // 10 * 10, quotient % 10
+    most, rest = tens * b, ones * b
+    if not ones:
+        return f"{tens}*{b}={most}, {a}/{b}={quotient}"
+    return f"{a}/{b}: {tens}*{b}={most}, {a}-{most}={rest}, {rest}/{b}={ones}, {quotient}"
 
 
 def sure(rng: Random) -> str:
@@ -29,9 +44,17 @@ def sure(rng: Random) -> str:
     return rng.choice(SURE)
 
 
-def _in_parts(a: int, b: int, sign: int, operator: str, whole: bool) -> str:
-    tens, ones = b // 10 * 10, b % 10
-    if whole or not tens or not ones:
-        return f"{a}{operator}{b}={a + sign * b}"
-    between = a + sign * tens
-    return f"{a}{operator}{tens}={between}, {between}{operator}{ones}={between + sign * ones}"
+def _in_columns(a: int, operator: Operator, b: int) -> str:
+    """What is to be worked out, and the columns as in a sum of its own: "59+28: 9+8=17, 5+2+1=8, 87"."""
+    if not steps(a, operator, b):
+        return statement(a, operator, b)
+    return f"{a}{operator}{b}: {', '.join(briefly(a, operator, b))}"
+
+
+def _carries(a: int, b: int) -> bool:
+    """Whether a column of `a+b` passes nine: each that does takes nine off the sum of the digits."""
+    return _digit_sum(a) + _digit_sum(b) != _digit_sum(a + b)
+
+
+def _digit_sum(number: int) -> int:
+    return sum(map(int, str(number)))

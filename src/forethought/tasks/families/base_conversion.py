@@ -12,7 +12,7 @@ from forethought.tasks.columns import briefly, statement, steps, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 
-SIZES = {1: (16, 450), 2: (451, 1023), 3: (1024, 4095)}
+SIZES = {1: (16, 860), 2: (861, 1720), 3: (1721, 4095)}
 """Level: between which numbers."""
 
 WORDINGS = {
@@ -51,12 +51,14 @@ class BaseConversion(TextFamily):
 
     name = "base_conversion"
     description = "Convert a number between decimal and binary or hexadecimal."
-    levels = ("numbers up to 450", "numbers up to 1023", "numbers up to 4095")
+    levels = ("numbers up to 860", "numbers up to 1720", "numbers up to 4095")
 
     def draw(self, rng: Random, level: int) -> Draft:
         number, kind = rng.randint(*SIZES[level]), rng.choice(sorted(WORDINGS))
         shown = {"from binary": f"{number:b}", "from hex": f"{number:x}"}.get(kind, str(number))
-        return self.ask(rng.choice(WORDINGS[kind]).format(it=shown), [kind, number], key=f"{kind} {number}")
+        # Both ways are one problem: whoever has seen the one has read the other's answer.
+        key = f"{kind.split()[-1]} {number}"
+        return self.ask(rng.choice(WORDINGS[kind]).format(it=shown), [kind, number], key=key)
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, number = problem.gold

@@ -4,7 +4,7 @@ from itertools import accumulate
 from random import Random
 
 from forethought.model.conversation import Effort
-from forethought.tasks.columns import statement, told
+from forethought.tasks.columns import told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 
@@ -50,9 +50,7 @@ class BitCount(TextFamily):
         if effort != "low":
             lines.insert(0, rng.choice(("Count on", "One by one") if kind == "bits" else ("Halve", "Odd is one")))
         if effort == "high":
-            bits = shown if kind == "bits" else f"{int(shown):b}"
-            check = _zeros(bits) if kind == "bits" else [f"Bits {bits}", *_added(bits, "1")]
-            lines += [rng.choice(("Check", "Again")), *check]
+            lines += [rng.choice(("Check", "Again")), *_added(shown if kind == "bits" else f"{int(shown):b}"[::-1])]
         return self.answer(told(rng, lines), _solved(problem))
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
@@ -68,12 +66,13 @@ def _chunks(bits: str) -> list[str]:
     return [bits[start : start + CHUNK] for start in range(0, len(bits), CHUNK)]
 
 
-def _added(bits: str, wanted: str) -> list[str]:
-    """Chunk by chunk, the count so far and the chunk's: 1101:3 and 0011:3+2=5."""
+def _added(bits: str) -> list[str]:
+    """Chunk by chunk, the count so far and the chunk's: 1101:3 and 0011:3+2=5. The bits of a number come in the order
+    in which halving gives them, the last one first."""
     lines: list[str] = []
     total = 0
     for chunk in _chunks(bits):
-        more = chunk.count(wanted)
+        more = chunk.count("1")
         lines.append(f"{chunk}:{total}+{more}={total + more}" if lines else f"{chunk}:{more}")
         total += more
     return lines
@@ -82,18 +81,10 @@ def _added(bits: str, wanted: str) -> list[str]:
 def _counted_bits(bits: str, effort: Effort) -> list[str]:
     """The count after each chunk, or after each bit."""
     if effort == "low":
-        return _added(bits, "1")
+        return _added(bits)
     counts = list(accumulate(map(int, bits)))
     spans = [counts[start : start + CHUNK] for start in range(0, len(bits), CHUNK)]
     return [f"{chunk}:{','.join(map(str, span))}" for chunk, span in zip(_chunks(bits), spans, strict=True)]
-
-
-def _zeros(bits: str) -> list[str]:
-    """The other way round: the zeros, and the length without them."""
-    zeros, length = bits.count("0"), len(bits)
-    spans = [len(chunk) for chunk in _chunks(bits)]
-    grown = [statement(so_far, "+", span) for so_far, span in zip(accumulate(spans), spans[1:], strict=False)]
-    return ["Zeros", *_added(bits, "0"), *grown, statement(length, "-", zeros)]
 
 
 def _counted_halves(number: int, effort: Effort) -> list[str]:

@@ -23,7 +23,7 @@ EARLIER: Final = (
     "It is {day}. Which weekday was {n} days earlier? Answer with one word.",
 )
 BETWEEN: Final = (
-    "How many days are there from {first} to {last} {year}? Answer with a number.",
+    "How many days later than {first} {year} is {last}? Answer with a number.",
     "In {year}, how many days after {first} is {last}? Answer with the number only.",
 )
 AFTER: Final = (

@@ -73,11 +73,13 @@ class Clock(TextFamily):
             steps = [_on_24(start)] if half else []
             steps.append((_difference if back else _sum)(start, span, short))
             steps += [_on_12(end)] if half else []
-            steps.append(f"{rng.choice(('So', 'That is'))} {gold['answer']}.")
+            last = f"{rng.choice(('So', 'That is'))} {gold['answer']}."
+            # On the 12-hour clock the last step is the answer.
+            steps += [rng.choice(("", last))] if half and short else [last]
             check = (_sum if back else _difference)(end, span, False)
         if effort == "high":
             steps.append(f"{rng.choice(('Check', 'Back again'))}: {check} {sure(rng)}")
-        return self.answer(" ".join(steps), gold["answer"])
+        return self.answer(" ".join(filter(None, steps)), gold["answer"])
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
         return same_text(answer, problem.gold["answer"])
@@ -87,7 +89,7 @@ def _sum(time: int, span: int, short: bool) -> str:
     """A span later: minutes, then hours."""
     hours, minutes = divmod(time, 60)
     more_hours, more = divmod(span, 60)
-    steps, total = [added(minutes, more, whole=short)], minutes + more
+    steps, total = [added(minutes, more)], minutes + more
     if total >= 60:
         steps.append(f"{total}-60={total - 60}")
         steps.append(f"{hours}+1={hours + 1}")
@@ -96,7 +98,7 @@ def _sum(time: int, span: int, short: bool) -> str:
         steps.append(f"{hours}+{more_hours}={hours + more_hours}")
         hours += more_hours
     if hours >= 24:
-        steps.append(f"{hours}-24={hours - 24}")
+        steps.append(taken(hours, 24))
     return _told(time, "+", span, steps, (time + span) % DAY, short)
 
 
@@ -106,15 +108,16 @@ def _difference(time: int, span: int, short: bool) -> str:
     less_hours, less = divmod(span, 60)
     steps: list[str] = []
     if minutes < less:
-        steps += [f"{minutes}+60={minutes + 60}", taken(minutes + 60, less, whole=short)]
+        steps += [f"{minutes}+60={minutes + 60}", taken(minutes + 60, less)]
+        steps += [f"{less_hours}+1={less_hours + 1}"] if less_hours else []
         less_hours += 1
     else:
-        steps.append(taken(minutes, less, whole=short))
+        steps.append(taken(minutes, less))
     if hours < less_hours:
         steps.append(f"{hours}+24={hours + 24}")
         hours += 24
     if less_hours:
-        steps.append(f"{hours}-{less_hours}={hours - less_hours}")
+        steps.append(taken(hours, less_hours))
     return _told(time, "-", span, steps, (time - span) % DAY, short)
 
 

@@ -12,6 +12,12 @@ from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 
 WORDINGS = ("What is {a} {sign} {b}?", "Compute {a} {sign} {b}.", "{a} {sign} {b} = ?")
 
+OPENINGS = {
+    "+": ("Point under point", "As whole columns"),
+    "-": ("Point under point", "As whole columns"),
+    "*": ("Without the point first", "As whole numbers"),
+}
+
 INVERSE: dict[Operator, Operator] = {"+": "-", "-": "+"}
 
 
@@ -36,7 +42,8 @@ class Decimals(TextFamily):
         second = str(b) if operator == "*" else _pointed(b, places)
         sign = "×" if operator == "*" else operator
         question = rng.choice(WORDINGS).format(a=first.rstrip("0"), sign=sign, b=second.rstrip("0"))
-        return self.ask(question, [a, operator, b, places], key=f"{first}{operator}{second}")
+        pair = sorted((first, second)) if operator == "+" else (first, second)
+        return self.ask(question, [a, operator, b, places], key=operator.join(pair))
 
     def _operands(self, rng: Random, level: int) -> tuple[int, Operator, int, int]:
         """Two numbers in units of their last decimal, and how many decimals that are. None of them is whole."""
@@ -57,7 +64,7 @@ class Decimals(TextFamily):
         full = effort != "low"
         lines = _times(a, b, full=full) if operator == "*" else _aligned(a, operator, b, places, full=full)
         if effort != "low":
-            lines.insert(0, rng.choice(("Point under point", "As whole columns")))
+            lines.insert(0, rng.choice(OPENINGS[operator]))
         if effort == "high":
             lines.append(rng.choice(("Check", "Another way")))
             if operator == "*":

@@ -16,6 +16,7 @@ LARGEST = {1: 9, 2: 9, 3: 12}
 """Level: the largest numerator and denominator; of a fraction in lowest terms, before it is expanded, 12."""
 
 PRIMES = (2, 3, 5, 7, 11)
+"""What a numerator and a denominator may both be divided by, at low effort."""
 
 WORDINGS = {
     "compare": ("Which is larger, {a} or {b}?", "Compare {a} and {b}: which one is larger?", "Larger: {a} or {b}?"),
@@ -26,7 +27,7 @@ WORDINGS = {
 
 OPENINGS = {
     "compare": ("Multiply crosswise", "Crosswise"),
-    "reduce": ("Try small primes", "Divide both"),
+    "reduce": ("Greatest common divisor", "Divide both"),
     "+": ("One denominator", "Common denominator"),
     "-": ("One denominator", "Common denominator"),
 }
@@ -69,7 +70,10 @@ class Fractions(TextFamily):
             lines += _compared(a, b, effort)
         else:
             whole = _over_common(a, kind, b)
-            lines += [*([] if kind == "reduce" else _combined(a, kind, b, full=full)), *_reduced(whole, full=full)]
+            lines += [
+                *([] if kind == "reduce" else _combined(a, kind, b, full=full)),
+                *(_reduced(whole) if full else _shortened(whole)),
+            ]
             if effort == "high":
                 lines += [rng.choice(("Check", "Back")), *_expanded(whole)]
                 lines += [] if kind == "reduce" else _again(a, kind, b)
@@ -109,7 +113,7 @@ def _compared(a: Pair, b: Pair, effort: Effort) -> list[str]:
     first, second = a[0] * b[1], b[0] * a[1]
     lines = [statement(a[0], "*", b[1]), statement(b[0], "*", a[1])]
     sign = ">" if first > second else "<"
-    lines = [f"{_text(a)}: {lines[0]}", f"{_text(b)}: {lines[1]}"] if effort != "low" else lines
+    lines = [f"{_text(a)}:{lines[0]}", f"{_text(b)}:{lines[1]}"] if effort != "low" else lines
     lines.append(f"{first}{sign}{second}")
     if effort == "high":
         common = a[1] * b[1]
@@ -131,8 +135,21 @@ def _combined(a: Pair, kind: str, b: Pair, *, full: bool) -> list[str]:
     return [*lines, _text(_over_common(a, kind, b))] if full else lines
 
 
-def _reduced(fraction: Pair, *, full: bool) -> list[str]:
-    """Divided by each prime that divides both; in full, with the primes that do not."""
+def _reduced(fraction: Pair) -> list[str]:
+    """The greatest common divisor by Euclid's steps, and both divided by it."""
+    x, y = max(fraction), min(fraction)
+    lines: list[str] = []
+    while y > 1 and x % y:
+        lines.append(statement(x, "-", x - x % y))
+        x, y = y, x % y
+    lines.append(f"gcd {y}")
+    if y == 1:
+        return lines
+    return [*lines, *(f"{number}/{y}={number // y}" for number in fraction)]
+
+
+def _shortened(fraction: Pair) -> list[str]:
+    """Divided by each prime that divides both."""
     top, bottom = fraction
     lines: list[str] = []
     for prime in PRIMES:
@@ -140,10 +157,6 @@ def _reduced(fraction: Pair, *, full: bool) -> list[str]:
             lines += [f"{top}/{prime}={top // prime}", f"{bottom}/{prime}={bottom // prime}"]
             top, bottom = top // prime, bottom // prime
             lines.append(_text((top, bottom)))
-        if prime > min(top, bottom):
-            break
-        if full:
-            lines.append(f"{prime} no")
     return lines
 
 

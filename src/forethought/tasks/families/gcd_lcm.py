@@ -4,7 +4,7 @@ from math import gcd, lcm
 from random import Random
 
 from forethought.model.conversation import Effort
-from forethought.tasks.columns import briefly, fully, statement, steps, times, told
+from forethought.tasks.columns import briefly, fully, statement, steps, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 
@@ -53,13 +53,14 @@ class GcdLcm(TextFamily):
             if easy and a != b and gcd(a, b) == divisor and (kind == "gcd" or min(a, b) // divisor <= MOST_TIMES):
                 break
         question = rng.choice(WORDINGS[kind]).format(a=a, b=b)
-        return self.ask(question, [kind, a, b], key=f"{kind} {min(a, b)} {max(a, b)}")
+        # Whoever knows the one of a pair nearly knows the other.
+        return self.ask(question, [kind, a, b], key=f"{min(a, b)} {max(a, b)}")
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, a, b = problem.gold
         least, most, divisor = min(a, b), max(a, b), gcd(a, b)
         full = effort != "low"
-        lines = [rng.choice(("Divide and keep the rest", "Euclid"))] if full else []
+        lines = [rng.choice(("List multiples and keep the rest", "Euclid"))] if full else []
         for x, y in _euclid(most, least):
             lines += _division(x, y, full=full)
         lines.append(f"gcd {divisor}")
@@ -94,15 +95,24 @@ def _euclid(a: int, b: int) -> list[tuple[int, int]]:
 
 
 def _division(x: int, y: int, *, full: bool) -> list[str]:
-    """How often one number goes into another, and what remains. To double is one look."""
-    often, rest = divmod(x, y)
-    product = often * y
+    """The multiples of one number until another is reached or exceeded, and what remains of that. At low effort those
+    of a digit are known by heart."""
+    rest = x % y
+    if not full and y < 10:
+        return [statement(x, "-", x - rest) if rest else statement(x // y, "*", y)] if y > 1 else []
     lines = [f"{x} by {y}"] if full else []
-    if often > 1 or not rest:
-        lines += [*(times(y, often, joined=True) if full and often > 2 and y > 12 else []), statement(often, "*", y)]
-    if rest:
-        lines += [*(steps(x, "-", product) if full else []), statement(x, "-", product)]
-    return lines
+    if y == 1:
+        return lines
+    multiples = ",".join(str(multiple) for multiple in range(y, x + y if rest else x + 1, y))
+    if not rest:
+        return [*lines, f"{multiples} fits"]
+    taken = steps(x, "-", x - rest) if (full or x >= 100) and _borrows(x, x - rest) else []
+    return [*lines, f"{multiples} more", *taken, statement(x, "-", x - rest)]
+
+
+def _borrows(a: int, b: int) -> bool:
+    """Whether a column of a difference borrows. Where none does, it is one look; with three digits too."""
+    return any(top < less for top, less in zip(str(a)[::-1], str(b)[::-1], strict=False))
 
 
 FAMILY = GcdLcm()

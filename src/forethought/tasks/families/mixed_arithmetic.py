@@ -1,5 +1,6 @@
 """Expressions of sums, differences and products, where the order of the steps matters."""
 
+import ast
 import re
 from collections.abc import Iterator
 from random import Random
@@ -10,7 +11,7 @@ from forethought.tasks.columns import Operator, briefly, result, statement, step
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 
-SIZES = {1: (3, 9, 9), 2: (4, 12, 9), 3: (5, 20, 40)}
+SIZES = {1: (3, 12, 12), 2: (4, 12, 9), 3: (5, 20, 40)}
 """Level: how many numbers, the largest of them, and the largest that is multiplied."""
 
 MOST = 200
@@ -31,7 +32,7 @@ class MixedArithmetic(TextFamily):
 
     name = "mixed_arithmetic"
     description = "Compute an expression with +, -, × and brackets."
-    levels = ("three numbers up to 9", "four numbers up to 12", "five numbers up to 20")
+    levels = ("three numbers up to 12", "four numbers up to 12", "five numbers up to 20")
 
     def draw(self, rng: Random, level: int) -> Draft:
         count, most, factor = SIZES[level]
@@ -40,7 +41,7 @@ class MixedArithmetic(TextFamily):
             if drawn and "*" in drawn[0] and re.search("[+-]", drawn[0]):
                 break
         shown = re.sub(r"[-+*]", r" \g<0> ", drawn[0]).replace("*", rng.choice("×*"))
-        return self.ask(rng.choice(WORDINGS).format(it=shown), drawn[0], key=drawn[0])
+        return self.ask(rng.choice(WORDINGS).format(it=shown), drawn[0], key=ordered(drawn[0]))
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         lines: list[str] = []
@@ -83,6 +84,38 @@ def _draw(rng: Random, count: int, most: int, factor: int) -> Drawn | None:
     if other in ("+", "-") or (operator == "*" and other):
         second = f"({second})"
     return f"{first}{operator}{second}", operator, value
+
+
+def ordered(expression: str) -> str:
+    """An expression with its terms and factors in order, so that those which only swap them are the same."""
+    return _ordered(ast.parse(expression, mode="eval").body)
+
+
+def _ordered(node: ast.expr) -> str:
+    match node:
+        case ast.BinOp(op=ast.Mult()):
+            return "*".join(sorted(_ordered(factor) for factor in _factors(node)))
+        case ast.BinOp():
+            return f"({''.join(sorted(_terms(node)))})"
+        case _:
+            return ast.unparse(node)
+
+
+def _factors(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return [*_factors(node.left), *_factors(node.right)]
+    return [node]
+
+
+def _terms(node: ast.expr) -> list[str]:
+    """What is added and what is taken away, each with its sign. A bracket that is taken away stays whole."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return [*_terms(left), *_terms(right)]
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):
+            return [*_terms(left), f"-{_ordered(right)}"]
+        case _:
+            return [f"+{_ordered(node)}"]
 
 
 def _steps(expression: str) -> Iterator[tuple[str, int, Operator, int]]:

@@ -42,9 +42,9 @@ class Ordering(TextFamily):
             for (high, low), turn in zip(links, turned, strict=True)
         ]
         place = rng.randrange(len(chain))
-        asked = _asked(rng, chain, place, most, least)
+        asked, found = _asked(rng, chain, place, most, least)
         question = f"{' '.join(facts)} {asked} {rng.choice(FORMS)}"
-        gold = {"chain": chain, "links": [list(link) for link in links], "answer": chain[place]}
+        gold = {"chain": chain, "links": [list(link) for link in links], "found": found, "answer": chain[place]}
         return self.ask(question, gold, key=f"{'>'.join(chain)} {place}")
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
@@ -53,14 +53,16 @@ class Ordering(TextFamily):
         links: list[list[str]] = gold["links"]
         facts = ", ".join(f"{high}>{low}" for high, low in links)
         answer: str = gold["answer"]
+        found = f"{gold['found']}: {answer}. {rng.choice(('So', 'That is'))} {answer}."
         if effort == "low":
-            return self.answer(f"{facts}: {'>'.join(chain)}. {rng.choice(('So', 'That is'))} {answer}.", answer)
+            numbered = ", ".join(f"{place} {name}" for place, name in enumerate(chain, 1))
+            return self.answer(f"{facts}: {numbered}. {found}", answer)
         # The first of the chain is the only one who never stands on the right.
         lesser = ", ".join(low for _, low in links)
         steps = f"{facts}. {rng.choice(('On the right', 'Right sides'))}: {lesser}. Not {chain[0]}, so {chain[0]} is 1."
         for place, (high, low) in enumerate(pairwise(chain), 2):
             steps += f" {high}>{low}: {low} is {place}."
-        steps += f" {rng.choice(('So', 'That is'))} {answer}."
+        steps += f" {found}"
         if effort == "high":
             steps += f" {rng.choice(('Check', 'Every fact'))}: " + ", ".join(
                 f"{high}>{low} {chain.index(high) + 1}<{chain.index(low) + 1}" for high, low in links
@@ -72,17 +74,20 @@ class Ordering(TextFamily):
         return same_text(answer, problem.gold["answer"])
 
 
-def _asked(rng: Random, chain: list[str], place: int, most: str, least: str) -> str:
-    """A question for the one at this place."""
+def _asked(rng: Random, chain: list[str], place: int, most: str, least: str) -> tuple[str, str]:
+    """A question for the one at this place, and the place that it asks for."""
     middle = len(chain) // 2
     if 0 < place < len(chain) - 1 and len(chain) > 3 and rng.random() < 0.3:
         neighbours = rng.sample([chain[place - 1], chain[place + 1]], 2)
-        return f"Who is between {neighbours[0]} and {neighbours[1]}?"
+        sides = " and ".join(f"{name} {chain.index(name) + 1}" for name in neighbours)
+        return f"Who is between {neighbours[0]} and {neighbours[1]}?", f"Between {sides} is {place + 1}"
     if len(chain) % 2 and place == middle and rng.random() < 0.6:
-        return "Who is in the middle?"
+        return "Who is in the middle?", f"In the middle is {place + 1}"
     if place < middle or (len(chain) % 2 and place == middle and rng.random() < 0.5):
-        return f"Who is the {PLACES[place]}{most}?"
-    return f"Who is the {PLACES[len(chain) - 1 - place]}{least}?"
+        title = f"{PLACES[place]}{most}"
+    else:
+        title = f"{PLACES[len(chain) - 1 - place]}{least}"
+    return f"Who is the {title}?", f"{title.capitalize()} is {place + 1}"
 
 
 FAMILY = Ordering()

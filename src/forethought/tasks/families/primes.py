@@ -1,7 +1,7 @@
 """Prime numbers: to tell, to find the next one, to find the smallest factor; by trial division.
 
-2, 3 and 5 show in the digits. For a larger prime, ten times a multiple of it is taken away and then a multiple, until
-less than the prime is left.
+2, 3 and 5 show in the digits. By a larger prime a number is divided as on paper, from the left: 523 by 7 is 52-49=3
+and, with the next digit, 33-28=5.
 """
 
 from random import Random
@@ -134,14 +134,15 @@ def _tried(number: int, effort: Effort) -> list[str]:
             lines += [] if effort == "low" else [f"{prime}*{prime}={prime * prime}, more"]
             break
         divides = number % prime == 0
-        if effort != "low" or divides or prime > 5:
-            lines.append(_division(number, prime, effort))
+        # Whether a number is even or ends in 5 is seen without a word; its digit sum is not.
+        if effort != "low" or divides or prime not in (2, 5):
+            lines.append(_division(number, prime))
         if divides:
             return [*lines, f"by {prime}"]
     return [*lines, "prime"]
 
 
-def _division(number: int, prime: int, effort: Effort) -> str:
+def _division(number: int, prime: int) -> str:
     """What shows whether a prime divides the number."""
     if prime == 2:
         return "odd" if number % 2 else "even"
@@ -149,13 +150,19 @@ def _division(number: int, prime: int, effort: Effort) -> str:
         return f"{'+'.join(str(number))}={sum(map(int, str(number)))}"
     if prime == 5:
         return f"ends in {number % 10}"
-    rest, tens = number % prime, number // (10 * prime) * 10 * prime
-    if effort == "low":
-        return f"{prime}:{statement(number, '-', number - rest)}"
-    steps = [statement(number, "-", tens)] if tens else []
-    if number - tens >= prime:
-        steps.append(statement(number - tens, "-", number - tens - rest))
-    return f"{prime}:{','.join(steps)}"
+    return f"{prime}:{','.join(_long_division(number, prime))}"
+
+
+def _long_division(number: int, prime: int) -> list[str]:
+    """The subtractions from the left, and the last remainder if there is nothing to take away from it."""
+    steps: list[str] = []
+    part = rest = 0
+    for digit in str(number):
+        part = 10 * rest + int(digit)
+        rest = part % prime
+        if part >= prime:
+            steps.append(statement(part, "-", part - rest))
+    return steps if part >= prime else [*steps, str(part)]
 
 
 def _checked(number: int) -> list[str]:

@@ -1,10 +1,11 @@
 """Words spelled from their last letter to their first."""
 
-from functools import cache
+from itertools import count
 from random import Random
 
 from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
+from forethought.tasks.pools import drawn_apart, pool
 from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, split_of
 from forethought.tasks.spelling import spelled, words
 
@@ -23,6 +24,11 @@ TOGETHER = (
     'What is "{word}" read from right to left? Answer with one word.',
 )
 
+LETTERS = {1: (3, 6), 2: (6, 10), 3: (4, 9)}
+"""Level: from how many letters to how many a word has that is asked alone."""
+SHORT = (3, 5)
+"""The same where two are asked."""
+
 
 class SpellBackward(TextFamily):
     """Reversing what cannot be seen: letters."""
@@ -36,16 +42,15 @@ class SpellBackward(TextFamily):
     )
 
     def draw(self, rng: Random, level: int) -> Draft:
-        if level == 2 and rng.random() < 0.5:
-            # Of one split, so that no word of a test problem is reversed in training.
-            chosen = rng.sample(_of_split(split_of(self.name, rng.choice(words(3, 5)))), 2)
-        else:
-            chosen = [rng.choice(words(*{1: (3, 6), 2: (6, 10), 3: (4, 9)}[level]))]
-        wordings = TOGETHER if level == 3 else BOTH if len(chosen) > 1 else APART
-        question = rng.choice(wordings).format(word=chosen[0], other=chosen[-1])
-        answer = ", ".join(word[::-1] if level == 3 else spelled(word[::-1]) for word in chosen)
-        draft = self.ask(question, {"words": chosen, "answer": answer}, key=" ".join(chosen))
-        return draft if split_of(self.name, draft.key) == split_of(self.name, chosen[0]) else self.draw(rng, level)
+        def drawn(split: Split) -> Draft:
+            both = level == 2 and rng.random() < 0.5
+            chosen = rng.sample(pool(words(*(SHORT if both else LETTERS[level])), split), 2 if both else 1)
+            wordings = TOGETHER if level == 3 else BOTH if both else APART
+            question = rng.choice(wordings).format(word=chosen[0], other=chosen[-1])
+            answer = ", ".join(word[::-1] if level == 3 else spelled(word[::-1]) for word in chosen)
+            return self.ask(question, {"words": chosen, "answer": answer}, key=_key(chosen, split))
+
+        return drawn_apart(self.name, rng, drawn)
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         chosen: list[str] = problem.gold["words"]
@@ -61,12 +66,16 @@ class SpellBackward(TextFamily):
         return self.answer(steps, problem.gold["answer"])
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
-        return same_text(answer, problem.gold["answer"])
+        return same_text(answer.replace(", ", ","), problem.gold["answer"].replace(", ", ","))
 
 
-@cache
-def _of_split(split: Split) -> tuple[str, ...]:
-    return tuple(word for word in words(3, 5) if split_of(SpellBackward.name, word) == split)
+def _key(chosen: list[str], split: Split) -> str:
+    """The words, and the first number that puts the key into their split.
+
+    Of the words that the test may use, only every fifth is by itself a key of the test. Those are too few.
+    """
+    keys = (f"{' '.join(chosen)} {number}" for number in count())
+    return next(key for key in keys if split_of(SpellBackward.name, key) == split)
 
 
 def _numbered(word: str, turned: str) -> str:

@@ -16,10 +16,10 @@ from forethought.reasoning.summary_settings import DETAILS, SummaryDetail
 from forethought.tasks import families as shipped
 from forethought.tasks.family import Family, TextFamily
 from forethought.tasks.json_values import read_json
-from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, split_of, wrong
+from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, split_of
 from forethought.tasks.registry import families
-from forethought.tasks.summary_check import judge_summary, named, terms, units
-from forethought.tasks.summary_writer import write_summary
+from forethought.tasks.summary_check import judge_result, judge_summary, named, terms, units
+from forethought.tasks.summary_writer import tellable, write_summary
 
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
 LEVELS: Final[dict[int, tuple[tuple[SummaryDetail, ...], int, int]]] = {
@@ -65,7 +65,7 @@ class Summaries(TextFamily):
             problem = source.problem(rng.randrange(2**32), rng.randint(1, len(source.levels)), split)
             transcript = source.trace(problem, rng.choice(EFFORTS), rng)
             thinking = "\n\n".join(item.text for item in transcript if isinstance(item, Thinking))
-            result = _result(transcript, thinking)
+            result = tellable(thinking, _result(transcript, thinking))
             if result and least <= len(units(thinking)) <= most:
                 return Draft(
                     summary_conversation(thinking, detail),
@@ -82,12 +82,10 @@ class Summaries(TextFamily):
         return (Message.of("assistant", write_summary(gold.source, gold.thinking, gold.result, sentences, rng)),)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
-        """A summary of this thinking that names something of the result."""
+        """A summary of this thinking that tells its result."""
         gold: Gold = problem.gold
         verdict = judge_summary(gold.thinking, answer)
-        if verdict.correct and not set(terms(" ".join(gold.result))) & set(terms(answer)):
-            return wrong("names nothing of the result")
-        return verdict
+        return judge_result(answer, gold.result) if verdict.correct else verdict
 
     def _key(self, problem: Problem) -> str:
         """Says which problem was thought about, so that thinking about test problems is in the test problems here too:

@@ -74,14 +74,14 @@ def _compared(rng: Random, columns: list[str], rows: list[list[Any]]) -> tuple[s
     if kind in ("most", "fewest"):
         best = (max if kind == "most" else min)(rows, key=lambda row: row[column])
         return f"Who has the {kind} {title}?", {"kind": kind, "column": column, "answer": best[0]}
-    high, low = sorted(rng.sample(rows, 2), key=lambda row: -row[column])
-    gold = {"kind": kind, "column": column, "names": [high[0], low[0]]}
+    pair = rng.sample(rows, 2)
+    if kind == "difference":
+        pair.sort(key=lambda row: -row[column])
+    (first, a), (second, b) = ((row[0], row[column]) for row in pair)
+    gold = {"kind": kind, "column": column, "names": [first, second], "answer": str(a + b if kind == "sum" else a - b)}
     if kind == "sum":
-        first, second = rng.sample((high[0], low[0]), 2)
-        gold["answer"] = str(high[column] + low[column])
         return f"How many {title} do {first} and {second} have together?", gold
-    gold["answer"] = str(high[column] - low[column])
-    return f"How many more {title} does {high[0]} have than {low[0]}?", gold
+    return f"How many more {title} does {first} have than {second}?", gold
 
 
 def _combined(rng: Random, columns: list[str], rows: list[list[Any]]) -> tuple[str, dict[str, Any]]:

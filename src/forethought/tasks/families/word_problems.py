@@ -8,7 +8,7 @@ from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.words import NAMES
-from forethought.tasks.written import added, sure, taken, times
+from forethought.tasks.written import added, divided, sure, taken, times
 
 MOST: Final = 99
 """No number in a story is greater."""
@@ -116,7 +116,7 @@ class WordProblems(TextFamily):
         steps: list[tuple[str, int]] = problem.gold["steps"]
         values = _values(start, steps)
         if effort == "low":
-            written = ", ".join(_worked(a, operator, n, True) for a, (operator, n) in zip(values, steps, strict=False))
+            written = ", ".join(_worked(a, operator, n) for a, (operator, n) in zip(values, steps, strict=False))
             return self.answer(f"{written}.{rng.choice(('', f' So {values[-1]}.'))}", values[-1])
         lines: list[str] = []
         idle, at = rng.choice(IDLE), iter(values)
@@ -125,12 +125,12 @@ class WordProblems(TextFamily):
             short = sentence.partition(". How")[0].rstrip(".")
             result = f"{start}." if step is None else idle
             if step is not None and step != "idle":
-                result = f"{_worked(next(at), step[0], step[1], False)}."
+                result = f"{_worked(next(at), step[0], step[1])}."
             lines.append(f"{short}: {result}")
         lines.append(f"{rng.choice(('So', 'That is', 'Answer'))} {values[-1]}.")
         if effort == "high":
             back = [
-                _worked(b, {"+": "-", "-": "+", "*": "/", "/": "*"}[operator], n, False)
+                _worked(b, {"+": "-", "-": "+", "*": "/", "/": "*"}[operator], n)
                 for b, (operator, n) in reversed(list(zip(values[1:], steps, strict=True)))
             ]
             lines.append(f"{rng.choice(('Check', 'Backward'))}: {', '.join(back)}. {sure(rng)}")
@@ -169,16 +169,16 @@ def _values(start: int, steps: list[tuple[str, int]]) -> list[int]:
     return values
 
 
-def _worked(a: int, operator: str, n: int, whole: bool) -> str:
+def _worked(a: int, operator: str, n: int) -> str:
     match operator:
         case "+":
-            return added(a, n, whole=whole)
+            return added(a, n)
         case "-":
-            return taken(a, n, whole=whole)
+            return taken(a, n)
         case "*":
-            return times(a, n, whole=whole)
+            return times(a, n)
         case _:
-            return f"{a}/{n}={a // n}"
+            return divided(a, n)
 
 
 FAMILY = WordProblems()
