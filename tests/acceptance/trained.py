@@ -1,17 +1,19 @@
 """What the acceptance runs of training share: the checkpoints that runs have made, and measurements of them.
 
-A measurement takes hours in all, so each is kept in a file as soon as it is there, under the digest of what was
-measured; an interrupted run goes on with those that are missing.
+A measurement takes hours in all, so each is kept in a file as soon as it is there, under the digests of what was
+measured and with which tasks and engine; an interrupted run goes on with those that are missing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from forethought import tasks
 from forethought.engine.native import NativeEngine
 from forethought.evals.measure import measure
 from forethought.evals.measurement import Cell, Measurement
@@ -51,6 +53,14 @@ def joined(measurements: Sequence[Measurement]) -> Measurement:
     return first.model_copy(update={"records": records, "seconds": sum(each.seconds for each in measurements)})
 
 
+def _with(settings: Settings) -> str:
+    """Says which tasks and which engine, without what only makes it faster."""
+    digest = hashlib.sha256(settings.engine.model_dump_json(include={"runner", "dtype", "quantization"}).encode())
+    for file in sorted(Path(tasks.__path__[0]).rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 class Subject:
     """A checkpoint that is measured, piece by piece. The engine starts when a piece is missing."""
 
@@ -78,7 +88,7 @@ class Subject:
 
     async def measured(self, piece: str, cells: Sequence[Cell], **how: Any) -> Measurement:
         """The measurement of that name, from its file or made now."""
-        path = WORK / self.digest.removeprefix("sha256:")[:16] / f"{piece}.json"
+        path = WORK / self.digest.removeprefix("sha256:")[:16] / _with(self._settings) / f"{piece}.json"
         if path.exists():
             kept = Measurement.load(path)
             if kept.cells == sorted(cells) and all(getattr(kept, key) == value for key, value in how.items()):
