@@ -88,6 +88,9 @@ async def over_http(settings: Settings) -> dict[str, list[dict[str, Any]]]:
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     server = Server(app, Listening(port=0), on_listening=url.set_result)
     serving = asyncio.create_task(server.run_until_ended())
+    await asyncio.wait({url, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()  # raises what kept it from listening
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(client: AsyncOpenAI, ask: Ask, problem: Problem) -> dict[str, Any]:
@@ -103,7 +106,7 @@ async def over_http(settings: Settings) -> dict[str, list[dict[str, Any]]]:
         }
 
     try:
-        async with AsyncOpenAI(base_url=f"{await url}/v1", api_key="none", timeout=1200, max_retries=0) as client:
+        async with AsyncOpenAI(base_url=f"{url.result()}/v1", api_key="none", timeout=1200, max_retries=0) as client:
             found: dict[str, list[dict[str, Any]]] = {}
             for name in GOALS:
                 drawn = [p for level in LEVELS for p in distinct_problems(family(name), level, "test", OVER_HTTP)]
