@@ -8,9 +8,10 @@ an ordinary turn has them. Takes about fifteen minutes.
 """
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import exp, log
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,8 @@ from forethought.model.conversation import Conversation, Message
 from forethought.model.registry import resolve
 from forethought.settings import load_settings
 from forethought.statistics import bootstrap_mean
-from forethought.train.adapter import fresh_adapter
 from forethought.train.backend import LearnerSettings
-from forethought.train.replay import ordinary_prompts, sampled_answers
+from forethought.train.replay import Answer, ordinary_prompts, replay_row, sampled_answers
 from forethought.train.rows import Branch, Row
 from forethought.train.torch_backend import TorchBackend
 
@@ -35,8 +35,7 @@ TOKENS, SEED = 160, 20261126
 
 def losses(checkpoint: Checkpoint, rows: list[Row]) -> list[np.ndarray]:
     """For each row, what its learned tokens cost in nats."""
-    adapter = None if checkpoint.adapter else fresh_adapter(checkpoint)
-    backend = TorchBackend(checkpoint, LearnerSettings(dtype="float32"), adapter=adapter)
+    backend = TorchBackend(checkpoint, LearnerSettings(dtype="float32", train="all"))
     flat_N = -backend.logprobs(rows)
     ends = np.cumsum([row.learned_tokens for row in rows])
     return np.split(flat_N, ends[:-1])
@@ -74,19 +73,30 @@ def main() -> None:
         Row(base.renderer.render(asked[one.prompt], think=False).token_ids, (Branch.of(one.token_ids),))
         for one in answers
     ]
+    behind = [_behind_thinking(model, one, Random(number)) for number, one in enumerate(answers)]
     texts = [base.tokenizer.encode(path.read_text(encoding="utf-8")) for path in sorted((HERE / "texts").glob("*.txt"))]
     read = [Row(tuple(ids[:1]), (Branch.of(ids[1:]),)) for ids in texts]
     figures = {
         "digest": model.digest(),
         "chat": compared(losses(base, chat), losses(model, chat)),
+        "chat_behind_thinking": compared(losses(base, chat), losses(model, behind)),
         "texts": compared(losses(base, read), losses(model, read)),
     }
     verdict = {
-        "at least 200 ordinary prompts, none of them used in training": len(prompts) >= 200 and not seen,
+        "answers to at least 200 ordinary prompts, none of them used in training": len(answers) >= 200 and not seen,
         f"the base's own answers: perplexity within {MOST:.0%} of the base's": _within(figures["chat"]),
         f"public-domain texts: perplexity within {MOST:.0%} of the base's": _within(figures["texts"]),
     }
     write_outcome(options.output, verdict, figures)
+
+
+def _behind_thinking(model: Checkpoint, answer: Answer, rng: Random) -> Row:
+    """The answer as the model gives one when it is served: behind a short thinking, which is not counted."""
+    row = replay_row(model, answer, "medium", rng)
+    [branch] = row.branches
+    thought = len(branch.token_ids) - len(answer.token_ids)
+    learned = (False,) * thought + (True,) * len(answer.token_ids)
+    return Row(row.prompt_ids, (replace(branch, learned=learned),))
 
 
 def _within(found: dict[str, Any]) -> bool:

@@ -50,11 +50,9 @@ async def everything(subject: Subject) -> tuple[dict[str, Measurement], dict[int
 
 def longer(less: Measurement, more: Measurement) -> dict[str, Any]:
     """How many tokens more the second thinks about the same problem."""
-    found = paired_difference(
-        [float(record.samples[0].thinking_tokens) for record in less.records],
-        [float(record.samples[0].thinking_tokens) for record in more.records],
-    )
-    return asdict(found)
+    tokens = {(record.cell, record.key): record.samples[0].thinking_tokens for record in less.records}
+    pairs = [(tokens[record.cell, record.key], record.samples[0].thinking_tokens) for record in more.records]
+    return asdict(paired_difference([float(one) for one, _ in pairs], [float(other) for _, other in pairs]))
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -63,11 +61,16 @@ async def run(options: argparse.Namespace) -> None:
         efforts, budgets = await everything(subject)
     steps = list(pairwise(EFFORTS))
     tokens = {f"{more} over {less}": longer(efforts[less], efforts[more]) for less, more in steps}
-    right = {f"{more} over {less}": compare(efforts[less], efforts[more]).pooled for less, more in steps}
+    pairs = (*steps, ("low", "high"))
+    right = {f"{more} over {less}": compare(efforts[less], efforts[more]).pooled for less, more in pairs}
     verdict = {f"{pair}: more thinking tokens": found["difference"]["low"] > 0 for pair, found in tokens.items()} | {
         f"{pair}: accuracy does not fall": found.difference.value >= 0 or found.p_value > 0.05
         for pair, found in right.items()
     }
+    for effort, found in efforts.items():
+        verdict[f"effort {effort}: an answer in at least {ANSWERED:.0%} of runs"] = (
+            Report.of(found).pooled.answered.value >= ANSWERED
+        )
     for budget, found in budgets.items():
         answered = Report.of(found).pooled.answered.value
         verdict[f"a budget of {budget}: an answer in at least {ANSWERED:.0%} of runs"] = answered >= ANSWERED

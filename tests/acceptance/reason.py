@@ -3,10 +3,10 @@
     python tests/acceptance/reason.py [--runs runs] [--output docs/results/reason.json]
 
 For every level of every family, one attempt at 300 held-out problems (pass@1) and eight at 60 (pass@8), with the
-model's own distribution (temperature 1). The base, which does not think, answers behind solved examples, at the
-temperature that its authors recommend; how many examples is what does best on problems of the training split. Two
-more seeds of reinforcement learning from the same cold start, and the cold start gone on with for as long, are measured
-on what they have learned.
+model's own distribution (temperature 1); one at 100 also as a server samples. The base, which does not think, answers
+behind solved examples; how many, and how cold, is what does best on problems of the training split. Two more seeds of
+reinforcement learning from the same cold start, and the cold start gone on with for as long, are measured on what they
+have learned.
 
 It needs the runs of recipes/default.toml (in RUNS/default), recipes/seeds.toml (RUNS/seed-2 and RUNS/seed-3) and
 recipes/continued.toml (RUNS/continued). Takes hours: what was measured is kept in build/acceptance, and an interrupted
@@ -18,7 +18,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -38,85 +38,89 @@ from forethought.train.run import Run
 ONCE, MANY, SAMPLES, SERVED = 300, 60, 8, 100
 EXAMPLES, TRIED = (0, 4, 8), 20
 """Solved examples that the base may see, and problems of a level that decide between them."""
+WARMER = {"temperature": 0.7, "top_p": 0.95}
+"""What the base may be sampled with, beside its own defaults, for eight attempts that differ."""
 EFFORT = "medium"
 LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
 COLD, RL, CONTINUED = "cold-2", "rl", "continued"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A checkpoint's attempts: one at each of many problems, and several at each of some."""
-
-    once: Measurement
-    many: Measurement
-
-
-async def served(subject: Subject, names: Sequence[str]) -> Measurement:
-    """One attempt at each of fewer problems, sampled as a server samples: colder than the model's own distribution."""
-    return joined(
-        [
-            await subject.measured(f"{name}-served", cells_of([name]), problems=SERVED, samples=1, effort=EFFORT)
-            for name in names
-        ]
-    )
-
-
-async def attempts(subject: Subject, names: Sequence[str]) -> Measured:
-    """Of a checkpoint that thinks."""
-    how: dict[str, Any] = {"effort": EFFORT, "sampling": OWN}
-    once = [await subject.measured(f"{n}-once", cells_of([n]), problems=ONCE, samples=1, **how) for n in names]
-    many = [await subject.measured(f"{n}-many", cells_of([n]), problems=MANY, samples=SAMPLES, **how) for n in names]
-    return Measured(joined(once), joined(many))
-
-
-async def base_attempts(subject: Subject, names: Sequence[str]) -> Measured:
-    """Of the base, prompted as well as possible."""
-    once: list[Measurement] = []
-    many: list[Measurement] = []
-    for name in names:
-        cells = cells_of([name])
-        tried = [
-            await subject.measured(
-                f"{name}-examples-{count}", cells, problems=TRIED, samples=1, effort=None, examples=count, split="train"
-            )
-            for count in EXAMPLES
-        ]
-        best = max(tried, key=lambda found: Report.of(found).pooled.pass_1.value)
-        how: dict[str, Any] = {"effort": None, "examples": best.examples}
-        once.append(await subject.measured(f"{name}-once", cells, problems=ONCE, samples=1, **how))
-        many.append(await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, **how))
-    return Measured(joined(once), joined(many))
+SEEDS = ("seed-2", "seed-3")
 
 
 @dataclass(frozen=True)
 class Found:
-    """All attempts by the name of who made them, and everybody's digest."""
+    """What was measured, by the name of who was: an attempt at each of many problems, several at each of some, one as a
+    server samples; everybody's digest; and how the base was prompted."""
 
-    attempts: dict[str, Measured]
-    served: dict[str, Measurement]
-    digests: dict[str, str]
+    once: dict[str, Measurement] = field(default_factory=dict)
+    many: dict[str, Measurement] = field(default_factory=dict)
+    served: dict[str, Measurement] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    prompted: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+async def one_by_one(subject: Subject, kind: str, names: Sequence[str], **how: Any) -> Measurement:
+    """The families' measurements of a kind, as one."""
+    return joined([await subject.measured(f"{name}-{kind}", cells_of([name]), **how) for name in names])
+
+
+async def measure_thinker(found: Found, subject: Subject, names: Sequence[str], *, whole: bool) -> None:
+    """Of a checkpoint that thinks; `whole` with all that is told about the default run's two."""
+    found.digests[subject.name] = subject.digest
+    own: dict[str, Any] = {"effort": EFFORT, "sampling": OWN}
+    found.once[subject.name] = await one_by_one(subject, "once", names, problems=ONCE, samples=1, **own)
+    if whole:
+        found.many[subject.name] = await one_by_one(subject, "many", names, problems=MANY, samples=SAMPLES, **own)
+        found.served[subject.name] = await one_by_one(
+            subject, "served", names, problems=SERVED, samples=1, effort=EFFORT
+        )
+
+
+async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> None:
+    """Of the base, prompted as well as possible."""
+    found.digests[subject.name] = subject.digest
+    once: list[Measurement] = []
+    many: list[Measurement] = []
+    for name in names:
+        cells = cells_of([name])
+        tries: dict[str, Any] = {"problems": TRIED, "effort": None, "split": "train"}
+        tried = [
+            await subject.measured(f"{name}-examples-{count}", cells, samples=1, examples=count, **tries)
+            for count in EXAMPLES
+        ]
+        examples = max(tried, key=lambda each: Report.of(each).pooled.pass_1.value).examples
+        sampled = [
+            await subject.measured(
+                f"{name}-sampling-{number}", cells, samples=SAMPLES, examples=examples, sampling=sampling, **tries
+            )
+            for number, sampling in enumerate(({}, WARMER))
+        ]
+        sampling = max(sampled, key=lambda each: Report.of(each).pooled.pass_k[SAMPLES].value).sampling
+        found.prompted[name] = {"examples": examples, "sampling_of_eight": sampling}
+        how: dict[str, Any] = {"effort": None, "examples": examples}
+        once.append(await subject.measured(f"{name}-once", cells, problems=ONCE, samples=1, **how))
+        many.append(
+            await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, sampling=sampling, **how)
+        )
+    found.once[subject.name], found.many[subject.name] = joined(once), joined(many)
 
 
 async def everything(runs: Path, settings: Settings) -> Found:
     """Measures whoever there is."""
-    every = list(families())
+    every, found = list(families()), Found()
     base = resolve(Run.open(runs / "default").recipe.base, settings)
     subjects: dict[str, tuple[Checkpoint, list[str]]] = {
         "cold": (made_by(runs / "default", COLD, settings), every),
         "rl": (made_by(runs / "default", RL, settings), every),
     }
-    for seed in ("seed-2", "seed-3"):
+    for seed in SEEDS:
         subjects[seed] = (made_by(runs / seed, RL, settings), list(Run.open(runs / seed).recipe.stages[-1].families))
     subjects[CONTINUED] = (made_by(runs / CONTINUED, CONTINUED, settings), every)
-    found = Found({}, {}, {})
     async with Subject("base", base, settings) as subject:
-        found.attempts["base"], found.digests["base"] = await base_attempts(subject, every), subject.digest
+        await measure_base(found, subject, every)
     for name, (checkpoint, names) in subjects.items():
         async with Subject(name, checkpoint, settings) as subject:
-            found.attempts[name], found.digests[name] = await attempts(subject, names), subject.digest
-            if name in ("cold", "rl"):
-                found.served[name] = await served(subject, names)
+            await measure_thinker(found, subject, names, whole=name in ("cold", "rl"))
     return found
 
 
@@ -127,17 +131,35 @@ def level_means(measured: Measurement) -> dict[int, float]:
     return {level: fmean(f.pass_1.value for cell, f in cells if cell.level == level) for level in levels}
 
 
-def demands(found: dict[str, Measured], gains: dict[str, Comparison], eights: Comparison) -> dict[str, bool]:
+def not_harder(measured: Measurement) -> list[str]:
+    """Families whose last level is no harder than their first."""
+    cells = Report.of(measured).cells
+    firsts = [cell for cell in cells if cell.level == 1]
+    lasts = [max(cell for cell in cells if cell.family == first.family) for first in firsts]
+    pairs = zip(firsts, lasts, strict=True)
+    return [first.family for first, last in pairs if cells[last].pass_1.value >= cells[first].pass_1.value]
+
+
+def sizes_are_right(found: Found) -> bool:
+    """Whether every cell has as many problems as are asked for."""
+    enough = {"once": ONCE, "many": MANY}
+    return all(
+        figures.problems >= least
+        for kind, least in enough.items()
+        for measured in getattr(found, kind).values()
+        for figures in Report.of(measured).cells.values()
+    )
+
+
+def demands(
+    found: Found, gains: dict[str, Comparison], eights: Comparison, seconds: dict[str, float], seeds: set[int]
+) -> dict[str, bool]:
     """What was asked for, and whether it is so."""
-    means = level_means(found["rl"].once)
-    rivals = compare(found[CONTINUED].once, found["rl"].once).pooled
-    cold = Report.of(found["cold"].once).cells
-    firsts = [cell for cell in cold if cell.level == 1]
-    lasts = [max(cell for cell in cold if cell.family == first.family) for first in firsts]
+    means = level_means(found.once["rl"])
+    rivals = compare(found.once[CONTINUED], found.once["rl"]).pooled
     verdict = {
-        "in every family, the last level is harder than the first (for the cold start)": all(
-            cold[first].pass_1.value > cold[last].pass_1.value for first, last in zip(firsts, lasts, strict=True)
-        )
+        f"every cell has {ONCE} problems, and {MANY} with {SAMPLES} attempts": sizes_are_right(found),
+        "three runs of reinforcement learning have seeds of their own": len(seeds) == 1 + len(SEEDS),
     }
     for level, goal in LEVEL_GOALS.items():
         verdict[f"level {level}: mean pass@1 of at least {goal:.0%}"] = means[level] >= goal
@@ -146,28 +168,22 @@ def demands(found: dict[str, Measured], gains: dict[str, Comparison], eights: Co
         verdict[f"{seed}: at least {100 * GAIN_GOAL:.0f} points over its cold start, interval above 0"] = (
             pooled.value >= GAIN_GOAL and pooled.low > 0
         )
+        verdict[f"{seed}: no family is significantly down"] = not gain.worse()
     return verdict | {
+        "the cold start was gone on with for as long": seconds[CONTINUED] >= 0.95 * seconds[RL],
         "reinforcement learning beats the cold start gone on with": rivals.difference.low > 0,
-        "no family is significantly down": not gains["rl"].worse(),
         "pass@8 is not significantly down": not (eights.pooled.difference.value < 0 and eights.pooled.p_value <= 0.05),
     }
 
 
-def write_samples(path: Path, found: dict[str, Measured]) -> None:
+def write_samples(path: Path, found: Found) -> None:
     """Every problem and the outcomes of its attempts, a line each."""
     with gzip.open(path, "wt", encoding="utf-8") as file:
-        for name, measured in found.items():
-            for many, measurement in enumerate((measured.once, measured.many)):
-                for record in measurement.records:
+        for kind in ("once", "many", "served"):
+            for name, measured in getattr(found, kind).items():
+                for record in measured.records:
                     outcomes = "".join(str(int(sample.correct)) for sample in record.samples)
-                    line = (
-                        name,
-                        ("once", "many")[many],
-                        *asdict(record.cell).values(),
-                        record.seed,
-                        record.key,
-                        outcomes,
-                    )
+                    line = (name, kind, record.cell.family, record.cell.level, record.seed, record.key, outcomes)
                     file.write(json.dumps(line) + "\n")
 
 
@@ -177,32 +193,35 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/reason.json"))
     options = parser.parse_args()
     settings = load_settings()
-    measured = asyncio.run(everything(options.runs, settings))
-    found = measured.attempts
-    cold = found["cold"]
-    gains = {name: compare(cold.once, found[name].once) for name in ("rl", "seed-2", "seed-3")}
-    eights = compare(cold.many, found["rl"].many, k=SAMPLES)
+    seconds = {
+        RL: seconds_of(options.runs / "default", RL),
+        CONTINUED: seconds_of(options.runs / CONTINUED, CONTINUED),
+    }
+    seeds = {Run.open(options.runs / name).recipe.seed for name in ("default", *SEEDS)}
+    found = asyncio.run(everything(options.runs, settings))
+    gains = {name: compare(found.once["cold"], found.once[name]) for name in ("rl", *SEEDS)}
+    eights = compare(found.many["cold"], found.many["rl"], k=SAMPLES)
     figures: dict[str, Any] = {
-        "digests": measured.digests,
+        "digests": found.digests,
         "engine": settings.engine.model_dump(mode="json"),
         "effort": EFFORT,
-        "level_means": {name: level_means(each.once) for name, each in found.items()},
-        "served_level_means": {name: level_means(each) for name, each in measured.served.items()},
-        "served_gain": asdict(compare(measured.served["cold"], measured.served["rl"])),
+        "level_means": {name: level_means(each) for name, each in found.once.items()},
+        "served_level_means": {name: level_means(each) for name, each in found.served.items()},
+        "no_harder_last_level": {name: not_harder(found.once[name]) for name in ("cold", "rl")},
         "gains": {name: asdict(gain) for name, gain in gains.items()},
-        "over_continued": asdict(compare(found[CONTINUED].once, found["rl"].once)),
+        "served_gain": asdict(compare(found.served["cold"], found.served["rl"])),
+        "over_continued": asdict(compare(found.once[CONTINUED], found.once["rl"])),
         "pass_8": asdict(eights),
-        "seconds": {
-            "rl": seconds_of(options.runs / "default", RL),
-            CONTINUED: seconds_of(options.runs / CONTINUED, CONTINUED),
-        },
-        "served": {name: Report.of(each).as_json() for name, each in measured.served.items()},
-        "once": {name: Report.of(each.once).as_json() for name, each in found.items()},
-        "many": {name: Report.of(each.many).as_json() for name, each in found.items()},
+        "seconds": seconds,
+        "base_prompted": found.prompted,
+        "once": {name: Report.of(each).as_json() for name, each in found.once.items()},
+        "many": {name: Report.of(each).as_json() for name, each in found.many.items()},
+        "served": {name: Report.of(each).as_json() for name, each in found.served.items()},
     }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     write_report(options.output.with_suffix(".md"), figures)
     write_samples(options.output.with_name(f"{options.output.stem}-samples.jsonl.gz"), found)
-    write_outcome(options.output, demands(found, gains, eights), figures)
+    write_outcome(options.output, demands(found, gains, eights, seconds, seeds), figures)
 
 
 if __name__ == "__main__":

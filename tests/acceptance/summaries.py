@@ -41,10 +41,9 @@ PATIENT = SummarySettings(part_seconds=600.0, final_seconds=600.0)
 def problems() -> list[Problem]:
     """By turns from every family that thinks, of the upper levels, more than are needed."""
     columns = [
-        distinct_problems(family, level, "test", COUNT // 8)
+        distinct_problems(family, level, "test", COUNT // 6)
         for family in families().values()
-        for level in (2, 3)
-        if level <= len(family.levels)
+        for level in range(1, len(family.levels) + 1)
     ]
     return [problem for row in zip_longest(*columns) for problem in row if problem is not None and problem.thinks]
 
@@ -86,25 +85,31 @@ async def run(options: argparse.Namespace) -> None:
         reasoner = await subject.reasoner()
         waiting = enumerate(problems())
         found: dict[int, dict[str, Any]] = {}
+        short: list[int] = []
 
         async def work() -> None:
             for number, problem in waiting:
                 if len(found) >= COUNT + AT_ONCE:
                     return
-                if (one := await summarized(reasoner, problem, number)) is not None:
+                one = await summarized(reasoner, problem, number)
+                if one is None:
+                    short.append(number)
+                else:
                     found[number] = one
 
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(work())
     kept = [found[number] for number in sorted(found)][:COUNT]
-    good = wilson(sum(not one["reason"] for one in kept), len(kept))
+    good = wilson(sum(not one["reason"] for one in kept), max(1, len(kept)))
     figures = {
         "digest": subject.digest,
         "good": asdict(good),
+        "too_short": len(short),
         "reasons": dict(Counter(one["reason"] or "good" for one in kept).most_common()),
-        "examples": kept[:: len(kept) // 12],
+        "examples": kept[:: len(kept) // 12 + 1],
     }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     with options.output.with_suffix(".jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in kept)
     verdict = {

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from openai import AsyncOpenAI
+from openai import APIError, AsyncOpenAI
 from outcome import write_outcome
 from trained import Subject
 
@@ -33,10 +33,18 @@ from forethought.tasks.problem import Problem
 from forethought.tasks.registry import family
 
 GOALS = {"tool_single": 0.95, "tool_parallel": 0.90, "tool_none": 0.95}
+NO_CALL = "tool_none"
+"""The family where no call is needed: what counts for its goal is that none is made. Whether the answer is right is
+told beside it."""
 LEVELS = (1, 2, 3)
 IN_PROCESS, OVER_HTTP, AT_ONCE = 150, 40, 32
 """Problems of each level."""
 EFFORT = "medium"
+LIMIT = 2048
+"""Most tokens of a turn over HTTP: twice what the effort may think, so that its budget is the same as in process."""
+
+CALLED = ("called a tool", "malformed call")
+"""Verdicts on an attempt that made a call, or tried to."""
 
 Ask = Callable[[AsyncOpenAI, str, Problem], Awaitable[tuple[Item, ...]]]
 
@@ -57,7 +65,11 @@ async def by_responses(client: AsyncOpenAI, model: str, problem: Problem) -> tup
     """What the model does, asked through Responses."""
     tools: Any = [{"type": "function", **function(tool)} for tool in problem.conversation.tools]
     messages: Any = said(problem)
-    response = await client.responses.create(model=model, input=messages, tools=tools, reasoning={"effort": EFFORT})
+    response = await client.responses.create(
+        model=model, input=messages, tools=tools, reasoning={"effort": EFFORT}, max_output_tokens=LIMIT
+    )
+    if response.status != "completed":
+        return ()
     calls = [
         ToolCall(item.call_id, item.name, item.arguments) for item in response.output if item.type == "function_call"
     ]
@@ -70,9 +82,11 @@ async def by_chat(client: AsyncOpenAI, model: str, problem: Problem) -> tuple[It
     tools: Any = [{"type": "function", "function": function(tool)} for tool in problem.conversation.tools]
     messages: Any = said(problem)
     completion = await client.chat.completions.create(
-        model=model, messages=messages, tools=tools, reasoning_effort=EFFORT
+        model=model, messages=messages, tools=tools, reasoning_effort=EFFORT, max_completion_tokens=LIMIT
     )
     message = completion.choices[0].message
+    if completion.choices[0].finish_reason == "length":
+        return ()
     calls = [
         ToolCall(call.id, call.function.name, call.function.arguments)
         for call in message.tool_calls or ()
@@ -89,21 +103,22 @@ async def over_http(settings: Settings) -> dict[str, list[dict[str, Any]]]:
     server = Server(app, Listening(port=0), on_listening=url.set_result)
     serving = asyncio.create_task(server.run_until_ended())
     await asyncio.wait({url, serving}, return_when=asyncio.FIRST_COMPLETED)
+    while not serving.done() and app.state.engines.state != "ready":
+        await asyncio.sleep(0.1)
     if serving.done():
-        serving.result()  # raises what kept it from listening
+        serving.result()  # raises what kept it from serving
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(client: AsyncOpenAI, ask: Ask, problem: Problem) -> dict[str, Any]:
+        told = {"api": ask.__name__, "level": problem.level, "seed": problem.seed}
         async with places:
-            items = await ask(client, settings.serve.name, problem)
+            try:
+                items = await ask(client, settings.serve.name, problem)
+            except APIError as error:  # an output that is none
+                return told | {"correct": False, "reason": str(error), "called": True}
         verdict = judge(family(problem.family), problem, items)
-        return {
-            "api": ask.__name__,
-            "level": problem.level,
-            "seed": problem.seed,
-            "correct": verdict.correct,
-            "reason": verdict.reason,
-        }
+        called = not items or any(isinstance(item, ToolCall) for item in items)
+        return told | {"correct": verdict.correct, "reason": verdict.reason, "called": called}
 
     try:
         async with AsyncOpenAI(base_url=f"{url.result()}/v1", api_key="none", timeout=1200, max_retries=0) as client:
@@ -125,7 +140,11 @@ async def run(options: argparse.Namespace) -> None:
     cells = [Cell(name, level) for name in GOALS for level in LEVELS]
     async with Subject("model", resolve(options.model, settings), settings) as subject:
         measured = await subject.measured("tools", cells, problems=IN_PROCESS, effort=EFFORT)
-    inside: dict[str, Interval] = {name: f.pass_1 for name, f in Report.of(measured).families.items()}
+    exact: dict[str, Interval] = {name: f.pass_1 for name, f in Report.of(measured).families.items()}
+    answered = [record.samples[0].answered for record in measured.of(family=NO_CALL)]
+    silent = [record.samples[0].verdict not in CALLED for record in measured.of(family=NO_CALL)]
+    quiet = [one and other for one, other in zip(answered, silent, strict=True)]
+    inside = exact | {NO_CALL: wilson(sum(quiet), len(quiet))}
     outcomes = await over_http(settings)
     outside = {name: wilson(sum(one["correct"] for one in found), len(found)) for name, found in outcomes.items()}
     verdict = {
@@ -133,16 +152,22 @@ async def run(options: argparse.Namespace) -> None:
         for name, goal in GOALS.items()
         for where, found in (("in process", inside), ("over HTTP", outside))
     }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.with_suffix(".jsonl").write_text(
         "".join(json.dumps({"family": name, **one}) + "\n" for name, found in outcomes.items() for one in found)
     )
     figures = {
         "digest": subject.digest,
+        "in_process_exact": {name: asdict(found) for name, found in exact.items()},
         "in_process": {name: asdict(found) for name, found in inside.items()},
         "over_http": {name: asdict(found) for name, found in outside.items()},
         "cells": Report.of(measured).as_json()["cells"],
     }
     write_outcome(options.output, verdict, figures)
+
+
+def _good(name: str, one: dict[str, Any]) -> bool:
+    return not one["called"] if name == NO_CALL else one["correct"]
 
 
 def main() -> None:

@@ -13,16 +13,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from forethought import tasks
+from forethought import evals, reasoning, tasks
 from forethought.engine.native import NativeEngine
+from forethought.errors import TrainError
 from forethought.evals.measure import measure
 from forethought.evals.measurement import Cell, Measurement
+from forethought.model import renderer
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.registry import resolve
 from forethought.reasoning.reasoner import Reasoner
 from forethought.settings import Settings
 from forethought.tasks.registry import family
-from forethought.train.run import Run
+from forethought.train.run import ESTIMATES, Run
 
 WORK = Path("build/acceptance")
 OWN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -35,9 +37,13 @@ def made_by(run: Path, stage: str, settings: Settings) -> Checkpoint:
 
 
 def seconds_of(run: Path, stage: str) -> float:
-    """What a stage took in all."""
-    costs = Run.open(run).lines("estimates.jsonl")
-    return next(cost["found"]["seconds"] for cost in costs if cost["stage"] == stage)
+    """What a stage took in all. Raises `TrainError` when it is not over."""
+    for cost in Run.open(run).lines(ESTIMATES):
+        if cost["stage"] == stage:
+            return cost["found"]["seconds"]
+    raise TrainError(
+        f"The stage {stage} of {run} is not over.", f"Go on with it: forethought train --resume --run {run}."
+    )
 
 
 def cells_of(names: Iterable[str], levels: Sequence[int] = ()) -> list[Cell]:
@@ -54,10 +60,12 @@ def joined(measurements: Sequence[Measurement]) -> Measurement:
 
 
 def _with(settings: Settings) -> str:
-    """Says which tasks and which engine, without what only makes it faster."""
+    """Says which tasks, prompts and rules of an attempt, and which engine, without what only makes it faster."""
     digest = hashlib.sha256(settings.engine.model_dump_json(include={"runner", "dtype", "quantization"}).encode())
-    for file in sorted(Path(tasks.__path__[0]).rglob("*.py")):
-        digest.update(file.read_bytes())
+    for package in (tasks, evals, reasoning, renderer):
+        for file in sorted(Path(package.__path__[0]).rglob("*.*")):
+            if file.suffix in (".py", ".txt"):
+                digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -95,7 +103,9 @@ class Subject:
                 return kept
         found = await measure(await self.reasoner(), cells, **how)
         path.parent.mkdir(parents=True, exist_ok=True)
-        found.save(path)
+        partial = path.with_suffix(".partial")
+        found.save(partial)
+        partial.replace(path)
         sys.stdout.write(f"{self.name}: {piece} took {found.seconds:.0f} s\n")
         sys.stdout.flush()
         return found

@@ -1,4 +1,4 @@
-"""How good the base and what each stage has made are: measured on test problems, kept in the run's `measurements`."""
+"""How good the base and what each stage has made are, kept in the run's `measurements`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ async def evaluate(
                 effort=plan.effort if thinks else None,
                 budget=plan.budget or None if thinks else None,
                 examples=0 if thinks else plan.examples,
+                split=plan.split,
                 seed=recipe.seed,
             ),
         )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from forethought.errors import TrainError
 from forethought.model.conversation import Effort
+from forethought.tasks.problem import Split
 from forethought.train.backend import LearnerSettings
 from forethought.train.rl_settings import RlSettings
 from forethought.train.sft_settings import SftSettings
@@ -45,8 +46,9 @@ class RlStage(RlSettings):
 
 
 class Evaluation(BaseModel):
-    """How the base and the checkpoint of every stage are measured on test problems: `problems` of each level of each
-    family, `samples` attempts at each. Families are those of the stages when none are named; levels are all.
+    """How the base and the checkpoint of every stage are measured: `problems` of each level of each family, `samples`
+    attempts at each. Families are those of the stages when none are named; levels are all. Where a recipe shall be
+    mended by what is found, `split` is "train": test problems are for the end.
 
     `examples` solved problems stand before the questions to a base that does not think.
     """
@@ -60,6 +62,7 @@ class Evaluation(BaseModel):
     effort: Effort = "medium"
     budget: int = Field(default=0, ge=0, description="thinking tokens; 0: what the effort stands for")
     examples: int = Field(default=4, ge=0)
+    split: Split = "test"
     base: bool = Field(default=True, description="measure the base as well")
 
 

@@ -86,11 +86,12 @@ class Run:
         return cls(directory, Recipe.parse(config["recipe"], str(directory / CONFIG)))
 
     def revised(self, recipe: Recipe) -> Self:
-        """This run, to go on with a recipe that differs in stages that have not begun. Raises `TrainError` when it
-        differs in anything else."""
+        """This run, to go on with a recipe that differs in stages that have not begun, or in an evaluation when nothing
+        was evaluated. Raises `TrainError` when it differs in anything else."""
         position = self.position()
-        begun = position.stage + (position.step > 0)
-        if _followed(self.recipe, begun) != _followed(recipe, begun):
+        begun, measured = position.stage + (position.step > 0), any(self.directory.glob("measurements/*.json"))
+        done, wanted = (_followed(each, begun, measured=measured) for each in (self.recipe, recipe))
+        if done != wanted:
             raise TrainError(
                 f"The recipe {recipe.name} is not what {self.directory} has followed so far.",
                 "Leave it out to go on with the run's own; only stages that have not begun may differ.",
@@ -181,10 +182,11 @@ class Run:
         return states[-1] if states else None
 
 
-def _followed(recipe: Recipe, begun: int) -> dict[str, Any]:
+def _followed(recipe: Recipe, begun: int, *, measured: bool) -> dict[str, Any]:
     """What a run has followed of a recipe when so many stages have begun. How it is watched and kept is no part."""
+    left = {"stages"} if measured else {"stages", "evaluation"}
     stages = [stage.model_dump(exclude={"alarms", "show_every", "save_every"}) for stage in recipe.stages[:begun]]
-    return recipe.model_dump(exclude={"stages"}) | {"stages": stages}
+    return recipe.model_dump(exclude=left) | {"stages": stages}
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:
