@@ -27,8 +27,8 @@ def _head(figures: dict[str, Any]) -> str:
         "# What the model learned\n\nMade by `make accept-reason`; every sample is in `reason-samples.jsonl.gz`. In"
         " percent, with 95 % intervals over problems. pass@1 is one attempt at each of up to 300 held-out problems of a"
         f" cell, pass@8 is of eight attempts at 60. Effort {figures['effort']}, temperature 1; the base answers without"
-        " thinking, behind as many solved examples as do it most good, at its own temperature (for pass@8 at the one that"
-        f" does it most good).\n\n{digests}"
+        " thinking, behind as many solved examples as do it most good, at its own temperature (for pass@8 at the one"
+        f" that does it most good).\n\n{digests}"
     )
 
 
