@@ -70,6 +70,12 @@ def test_steps_that_teach_nothing_ring_in_the_end():
     assert "nothing was learned" in last
 
 
+def test_who_goes_on_after_an_alarm_does_not_hear_it_again_at_once():
+    idle = replace(SOUND, loss=None, grad_norm=None)
+    rung = [said is not None for said in after(alarms(), *[idle] * 9)]
+    assert rung == [False] * 3 + [True] + [False] * 3 + [True] + [False]
+
+
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_a_rewarded_answer_that_is_empty_rings_at_once(text: str):
     said = alarms().hacked([Answered("sums", "1+1", "2", True), Answered("sums", "1+2", text, True)])

@@ -159,6 +159,14 @@ def test_only_the_newest_state_is_kept(run: Run):
     assert run.position() == Position(0, 10)
 
 
+def test_what_an_alarm_has_to_add_to_a_step_that_was_saved_before_counts(run: Run):
+    for noise in (1, 2, 3):
+        run.save(Position(0, 4, {"noise": noise}))
+    assert run.position() == Position(0, 4, {"noise": 3})
+    run.save(Position(0, 5))
+    assert run.position() == Position(0, 5)
+
+
 def test_a_state_that_was_being_written_does_not_count(run: Run):
     run.save(Position(0, 1))
     left = run.directory / "state" / ".00-000002.partial-77"
