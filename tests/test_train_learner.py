@@ -1,6 +1,7 @@
 """The learner: packed and unpacked rows teach the same, its numbers are the engine's, and its gradients are right."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from forethought.model.conversation import Conversation, Message
 from forethought.settings import EngineSettings, Settings
 from forethought.train import losses
 from forethought.train.adapter import fresh_adapter
-from forethought.train.backend import LearnerSettings
+from forethought.train.backend import LearnerSettings, StepStats
+from forethought.train.packing import pack_rows
 from forethought.train.rows import Branch, Row, branches, learned_values
 from forethought.train.torch_backend import TorchBackend
 from learner_scene import FLOAT32, gradients, learner, moved_adapter, single_rows, some_rows
@@ -79,6 +81,47 @@ def test_a_shared_beginning_is_computed_once(checkpoint: Checkpoint) -> None:
     stats = learner(checkpoint).forward_backward(rows, losses.sft, 1.0)
     assert stats.tokens == 40 + 4 * 3
     assert stats.packs == 1
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Gives torch its number of threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("train", ["adapter", "all"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_learned_does_not_depend_on_the_number_of_threads(
+    checkpoint: Checkpoint, train: str, dtype: str
+) -> None:
+    rows = some_rows(checkpoint, 24)
+    found: list[tuple[StepStats, dict[str, torch.Tensor]]] = []
+    for count in (1, 2, 3):
+        how = FLOAT32.model_copy(update={"train": train, "dtype": dtype, "threads": count})
+        backend = learner(checkpoint, how)
+        stats = backend.forward_backward(rows, losses.sft, 0.01)
+        assert torch.get_num_threads() == count
+        assert stats.packs > 3
+        found.append((stats, gradients(backend)))
+    one, *others = found
+    for stats, slopes in others:
+        assert np.array_equal(stats.logprobs_N, one[0].logprobs_N)
+        assert all(torch.equal(slopes[name], slope) for name, slope in one[1].items())
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from([16, 96, 300]))
+def test_packs_are_even(checkpoint: Checkpoint, seed: int, count: int, limit: int) -> None:
+    rows = some_rows(checkpoint, count, seed=seed)
+    packs = pack_rows(rows, limit, checkpoint.config.max_positions)
+    assert sorted(place for pack in packs for place in pack.order_N.tolist()) == list(
+        range(sum(row.learned_tokens for row in rows))
+    )
+    longest = max(row.tokens for row in rows)
+    assert max(pack.tokens for pack in packs) <= max(limit, longest) + longest
 
 
 @pytest.mark.parametrize("how", [FLOAT32, ALL], ids=["adapter", "all"])

@@ -3,10 +3,10 @@
     python tests/acceptance/reason.py [--runs runs] [--output docs/results/reason.json]
 
 For every level of every family, one attempt at 300 held-out problems (pass@1) and eight at 60 (pass@8), with the
-model's own distribution (temperature 1); one at 100 also as a server samples. The base, which does not think, answers
+model's own distribution (temperature 1); one at 40 also as a server samples. The base, which does not think, answers
 behind solved examples; how many, and how cold, is what does best on problems of the training split. Two more seeds of
-reinforcement learning from the same cold start, and the cold start gone on with for as long, are measured on what they
-have learned.
+reinforcement learning from the same cold start are measured on what they have learned, and the cold start gone on with
+for as long on 100 problems of everything.
 
 It needs the runs of recipes/default.toml (in RUNS/default), recipes/seeds.toml (RUNS/seed-2 and RUNS/seed-3) and
 recipes/continued.toml (RUNS/continued). Takes hours: what was measured is kept in build/acceptance, and an interrupted
@@ -35,7 +35,7 @@ from forethought.settings import Settings, load_settings
 from forethought.tasks.registry import families
 from forethought.train.run import Run
 
-ONCE, MANY, SAMPLES, SERVED = 300, 60, 8, 100
+ONCE, MANY, SAMPLES, SERVED, RIVAL = 300, 60, 8, 40, 100
 EXAMPLES, TRIED = (0, 4, 8), 20
 """Solved examples that the base may see, and problems of a level that decide between them."""
 WARMER = {"temperature": 0.7, "top_p": 0.95}
@@ -64,12 +64,13 @@ async def one_by_one(subject: Subject, kind: str, names: Sequence[str], **how: A
     return joined([await subject.measured(f"{name}-{kind}", cells_of([name]), **how) for name in names])
 
 
-async def measure_thinker(found: Found, subject: Subject, names: Sequence[str], *, whole: bool) -> None:
-    """Of a checkpoint that thinks; `whole` with all that is told about the default run's two."""
+async def measure_thinker(found: Found, subject: Subject, names: Sequence[str]) -> None:
+    """Of a checkpoint that thinks."""
     found.digests[subject.name] = subject.digest
     own: dict[str, Any] = {"effort": EFFORT, "sampling": OWN}
-    found.once[subject.name] = await one_by_one(subject, "once", names, problems=ONCE, samples=1, **own)
-    if whole:
+    problems = RIVAL if subject.name == CONTINUED else ONCE
+    found.once[subject.name] = await one_by_one(subject, "once", names, problems=problems, samples=1, **own)
+    if subject.name in ("cold", "rl"):
         found.many[subject.name] = await one_by_one(subject, "many", names, problems=MANY, samples=SAMPLES, **own)
         found.served[subject.name] = await one_by_one(
             subject, "served", names, problems=SERVED, samples=1, effort=EFFORT
@@ -120,7 +121,7 @@ async def everything(runs: Path, settings: Settings) -> Found:
         await measure_base(found, subject, every)
     for name, (checkpoint, names) in subjects.items():
         async with Subject(name, checkpoint, settings) as subject:
-            await measure_thinker(found, subject, names, whole=name in ("cold", "rl"))
+            await measure_thinker(found, subject, names)
     return found
 
 
@@ -142,12 +143,10 @@ def not_harder(measured: Measurement) -> list[str]:
 
 def sizes_are_right(found: Found) -> bool:
     """Whether every cell has as many problems as are asked for."""
-    enough = {"once": ONCE, "many": MANY}
+    enough = [(measured, RIVAL if name == CONTINUED else ONCE) for name, measured in found.once.items()]
+    enough += [(measured, MANY) for measured in found.many.values()]
     return all(
-        figures.problems >= least
-        for kind, least in enough.items()
-        for measured in getattr(found, kind).values()
-        for figures in Report.of(measured).cells.values()
+        figures.problems >= least for measured, least in enough for figures in Report.of(measured).cells.values()
     )
 
 

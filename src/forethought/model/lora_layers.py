@@ -13,6 +13,7 @@ of a layer, R the rank.
 
 import math
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import torch
@@ -24,9 +25,10 @@ from forethought.model.decoder import Embedding, Linear
 
 
 class Derived:
-    """Tensors computed from others, and again when one of those has been written to."""
+    """Tensors computed from others, and again when one of those has been written to. Threads may share it."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._versions: tuple[tuple[int, int], ...] = ()
         self._tensors: tuple[torch.Tensor, ...] = ()
 
@@ -35,11 +37,12 @@ class Derived:
     ) -> tuple[torch.Tensor, ...]:
         """What `compute` makes of `sources`."""
         versions = tuple((source.data_ptr(), source._version) for source in sources)
-        if versions != self._versions:
-            with torch.no_grad():
-                self._tensors = compute()
-            self._versions = versions
-        return self._tensors
+        with self._lock:
+            if versions != self._versions:
+                with torch.no_grad():
+                    self._tensors = compute()
+                self._versions = versions
+            return self._tensors
 
 
 class LoraLinear(Linear):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from forethought.model.lora_config import LoraConfig
     from forethought.reasoning.reasoner import Reasoner
     from forethought.train.rows import Row
+
+
+SIDE_BY_SIDE: Final = 4
+"""Packs computed at once, if there are threads for so many: more would take memory, and gain little."""
 
 
 class LearnerSettings(BaseModel):
@@ -34,7 +38,7 @@ class LearnerSettings(BaseModel):
     train: Literal["adapter", "all"] = "adapter"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     threads: int = Field(default=0, ge=0, description="0: as many as torch takes by itself")
-    pack_tokens: int = Field(default=1024, ge=16, description="tokens of one forward pass; a longer row is one alone")
+    pack_tokens: int = Field(default=512, ge=16, description="tokens of one forward pass, about")
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     epsilon: float = Field(default=1e-8, gt=0)

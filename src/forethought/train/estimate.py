@@ -19,6 +19,7 @@ import torch
 
 from forethought.model.conversation import Effort, Thinking
 from forethought.tasks.registry import family
+from forethought.train.backend import SIDE_BY_SIDE
 
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
@@ -133,7 +134,10 @@ def _parameters(config: DecoderConfig) -> int:
 def _memory(config: DecoderConfig, learner: LearnerSettings, dtype: torch.dtype, held: int) -> int:
     parameters = _parameters(config)
     trained = 4 * 4 * parameters if learner.train == "all" else 0
-    activations = learner.pack_tokens * config.layers * config.hidden_size * FLOATS_PER_ACTIVATION * dtype.itemsize
+    packs = min(learner.threads or torch.get_num_threads(), SIDE_BY_SIDE)
+    activations = (
+        packs * learner.pack_tokens * config.layers * config.hidden_size * FLOATS_PER_ACTIVATION * dtype.itemsize
+    )
     cache = held * 2 * config.layers * config.kv_heads * config.head_dim * dtype.itemsize
     engine = parameters * dtype.itemsize if held else 0
     # The base as it was read stays mapped beside the copy that is computed with.

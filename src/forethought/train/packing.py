@@ -10,6 +10,7 @@ Sizes: T tokens of a pack, N learned tokens.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -51,39 +52,50 @@ class Pack:
 
 
 def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack]:
-    """Packs of about `limit` tokens. A branch is never cut: a longer one has a pack of its own.
+    """Packs of at most about `limit` tokens, all of about the same size, and an even number of them where there is more
+    than one: packs are computed side by side, so the slowest thread tells how long a step takes. A branch is never cut.
 
     Rows are sorted by their prompts, so that those which begin alike meet in a pack. What they share is estimated from
-    neighbours, so a pack may have a few tokens more. The branches of a row that is longer than a pack are spread over
-    several.
+    neighbours. The branches of a row that is longer than a pack are spread over several.
 
     Raises:
         TrainError: a row does not fit the context, or no token is learned.
     """
     if not any(row.learned_tokens for row in rows):
         raise TrainError("Nothing in these rows is learned.", "Give rows with branches that hold learned tokens.")
-    firsts: list[int] = []
+    placed: list[tuple[Row, int]] = []
     first = 0
-    rows = [piece for row in rows for piece in _pieces(row, limit)]
-    for row in rows:
+    for row in chain.from_iterable(_pieces(row, limit) for row in rows):
         longest = len(row.prompt_ids) + max((len(branch.token_ids) for branch in row.branches), default=0)
         if longest > context_length:
             message = f"A row has {longest} tokens, and the context holds {context_length}."
             raise TrainError(message, "Leave it out, or shorten its prompt.")
-        firsts.append(first)
+        if row.learned_tokens:
+            placed.append((row, first))
         first += row.learned_tokens
-    packs: list[Pack] = []
-    open_pack = _Forest()
-    for index in sorted(range(len(rows)), key=lambda index: rows[index].prompt_ids):
-        row = rows[index]
-        if not row.learned_tokens:
-            continue
-        if open_pack.rows and open_pack.tokens + row.tokens - open_pack.shared_with(row) > limit:
-            packs.append(open_pack.pack())
-            open_pack = _Forest()
-        open_pack.add(row, firsts[index])
-    packs.append(open_pack.pack())
-    return packs
+    placed.sort(key=lambda each: each[0].prompt_ids)
+    befores = [None, *(row for row, _ in placed[:-1])]
+    own = [row.tokens - _shared(before, row) for before, (row, _) in zip(befores, placed, strict=True)]
+    total = sum(own)
+    packs = min(_packs(total, limit), len(placed))
+    members: dict[int, list[tuple[Row, int]]] = {}
+    begun = 0
+    for each, tokens in zip(placed, own, strict=True):
+        # The pack that the row's middle falls into.
+        members.setdefault((2 * begun + tokens) * packs // (2 * total), []).append(each)
+        begun += tokens
+    return [_pack(each) for each in members.values()]
+
+
+def _packs(tokens: int, limit: int) -> int:
+    count = -(-tokens // limit)
+    return count if count == 1 else count + count % 2
+
+
+def _shared(before: Row | None, row: Row) -> int:
+    """Tokens that `row` does not add to a pack, as it begins like the row before."""
+    shared = 0 if before is None else _common(before.prompt_ids, row.prompt_ids)
+    return shared if shared >= SHORTEST_SHARED else 0
 
 
 def _pieces(row: Row, limit: int) -> Iterator[Row]:
@@ -98,57 +110,33 @@ def _pieces(row: Row, limit: int) -> Iterator[Row]:
     yield Row(row.prompt_ids, tuple(branches))
 
 
-class _Forest:
-    """A pack while it is filled, with rows in the order of their prompts."""
+def _pack(rows: list[tuple[Row, int]]) -> Pack:
+    """Rows in the order of their prompts; beside each, the place of its first learned token among those of all rows."""
+    writer = _Writer()
+    _write(writer, rows, (), 0)
+    return writer.pack()
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[Row, int]] = []
-        self.tokens = 0
 
-    def shared_with(self, row: Row) -> int:
-        """Tokens that `row` would not add, as it begins like the row before."""
-        if not self.rows:
-            return 0
-        shared = _common(self.rows[-1][0].prompt_ids, row.prompt_ids)
-        return shared if shared >= SHORTEST_SHARED else 0
-
-    def add(self, row: Row, first: int) -> None:
-        """`first` is the place of its first learned token among those of all rows."""
-        self.tokens += row.tokens - self.shared_with(row)
-        self.rows.append((row, first))
-
-    def pack(self) -> Pack:
-        writer = _Writer()
-        prompts = [row.prompt_ids for row, _ in self.rows]
-        self._write(writer, prompts, 0, len(prompts), (), 0)
-        return writer.pack()
-
-    def _write(
-        self,
-        writer: "_Writer",
-        prompts: list[tuple[int, ...]],
-        start: int,
-        end: int,
-        parents: tuple[int, ...],
-        depth: int,
-    ) -> None:
-        """Writes rows `start` to `end`, whose prompts agree in the first `depth` tokens (which `parents` hold)."""
-        while start < end:
-            # As many of the next rows as share enough with the first of them, and how much all of those share.
-            stop, shared = start + 1, len(prompts[start])
-            while stop < end:
-                common = _common(prompts[start], prompts[stop])
-                if common - depth < SHORTEST_SHARED:
-                    break
-                stop, shared = stop + 1, min(shared, common)
-            if stop - start == 1:
-                writer.row(*self.rows[start], parents, depth)
-            else:
-                # A branch hangs from a segment with the prompt's last token: that one is never shared between rows.
-                shared = min(shared, min(map(len, prompts[start:stop])) - 1)
-                segment = writer.segment(prompts[start][depth:shared], depth, parents)
-                self._write(writer, prompts, start, stop, (*parents, segment), shared)
-            start = stop
+def _write(writer: "_Writer", rows: list[tuple[Row, int]], parents: tuple[int, ...], depth: int) -> None:
+    """Writes rows whose prompts agree in the first `depth` tokens, which `parents` hold."""
+    start = 0
+    while start < len(rows):
+        # As many of the next rows as share enough with the first of them, and how much all of those share.
+        prompt = rows[start][0].prompt_ids
+        stop, shared = start + 1, len(prompt)
+        while stop < len(rows):
+            common = _common(prompt, rows[stop][0].prompt_ids)
+            if common - depth < SHORTEST_SHARED:
+                break
+            stop, shared = stop + 1, min(shared, common)
+        if stop - start == 1:
+            writer.row(*rows[start], parents, depth)
+        else:
+            # A branch hangs from a segment with the prompt's last token: that one is never shared between rows.
+            shared = min(shared, min(len(row.prompt_ids) for row, _ in rows[start:stop]) - 1)
+            segment = writer.segment(prompt[depth:shared], depth, parents)
+            _write(writer, rows[start:stop], (*parents, segment), shared)
+        start = stop
 
 
 class _Writer:

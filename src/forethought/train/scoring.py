@@ -7,7 +7,7 @@ of C numbers is kept for a token instead of one of V.
 Sizes: N learned tokens, C hidden size, V vocabulary, R rows of the output that are trained.
 """
 
-from functools import lru_cache
+import threading
 from typing import Any
 
 import torch
@@ -30,11 +30,22 @@ def token_logprobs(decoder: Decoder, hidden_NC: torch.Tensor, targets_N: torch.T
     return apply(_Logprobs, hidden_NC, targets_N, head.weight.detach(), head.weight, None)
 
 
-@lru_cache(maxsize=2)
-def _workspace(vocabulary: int, dtype: torch.dtype, wide: torch.dtype) -> tuple[torch.Tensor, ...]:
-    """Scores as computed, in the wider dtype, and the shares made of them. Allocated once: to get as much fresh memory
-    for each chunk would take the kernel a quarter of the time."""
-    return tuple(torch.empty(CHUNK, vocabulary, dtype=each) for each in (dtype, wide, wide))
+class _Workspace(threading.local):
+    """Scores as computed, and in the wider dtype twice. Allocated once a thread: to get as much fresh memory for each
+    chunk would take the kernel a quarter of the time."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[int, torch.dtype, torch.dtype], tuple[torch.Tensor, ...]] = {}
+
+    def buffers(self, vocabulary: int, dtype: torch.dtype, wide: torch.dtype) -> tuple[torch.Tensor, ...]:
+        """Tables of `CHUNK` rows: one of `dtype`, two of `wide`."""
+        key = vocabulary, dtype, wide
+        if key not in self._buffers:
+            self._buffers = {key: tuple(torch.empty(CHUNK, vocabulary, dtype=each) for each in (dtype, wide, wide))}
+        return self._buffers[key]
+
+
+_workspace = _Workspace()
 
 
 class _Logprobs(torch.autograd.Function):
@@ -60,7 +71,7 @@ class _Logprobs(torch.autograd.Function):
             logprobs_N[chunk], wide_shares_nV = _chunk(hidden_NC[chunk], targets_N[chunk], own_nC, table_VC, wide)
             if not (wants_hidden or wants_table):
                 continue
-            shares_nV = _workspace(len(table_VC), hidden_NC.dtype, wide)[0][: len(own_nC)].copy_(wide_shares_nV)
+            shares_nV = _workspace.buffers(len(table_VC), hidden_NC.dtype, wide)[0][: len(own_nC)].copy_(wide_shares_nV)
             if slopes_NC is not None:
                 slopes_NC[chunk] = own_nC - shares_nV @ table_VC
             if wants_table:
@@ -89,7 +100,8 @@ def _chunk(
     hidden_nC: torch.Tensor, targets_n: torch.Tensor, own_nC: torch.Tensor, table_VC: torch.Tensor, wide: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`logprobs_n`, and the softmax `shares_nV`; the latter is valid until the next chunk."""
-    raw, scores, shares = (buffer[: len(hidden_nC)] for buffer in _workspace(len(table_VC), hidden_nC.dtype, wide))
+    buffers = _workspace.buffers(len(table_VC), hidden_nC.dtype, wide)
+    raw, scores, shares = (buffer[: len(hidden_nC)] for buffer in buffers)
     torch.mm(hidden_nC, table_VC.t(), out=raw)
     scores.copy_(raw)
     # A product rounds its results to the short dtype. The target's own score counts most: it is taken exactly.

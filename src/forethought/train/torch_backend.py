@@ -6,10 +6,13 @@ between the layers, as in the engine. The weights that it computes with are thos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +26,14 @@ from forethought.model.lora import LoraConfig, attach, load_adapter
 from forethought.model.lora_layers import LoraLinear, TokenRowEmbedding, TokenRowHead
 from forethought.model.weights import read_file, write_file
 from forethought.reasoning.reasoner import Reasoner
-from forethought.train.backend import Adapter, LearnedTokens, LearnerSettings, Loss, StepStats
+from forethought.train.backend import SIDE_BY_SIDE, Adapter, LearnedTokens, LearnerSettings, Loss, StepStats
 from forethought.train.optimizer import Optimizer
 from forethought.train.packing import Pack, pack_rows
 from forethought.train.rows import Row
 from forethought.train.scoring import token_logprobs
 from forethought.train.tree_attention import TreeAttention
+
+T = TypeVar("T")
 
 STATE, STATE_TENSORS = "learner.json", "learner.safetensors"
 SCHEMA_VERSION = 1
@@ -75,6 +80,8 @@ class TorchBackend:
             self._lora = adapter.config
             unrounded = None if self._dtype == torch.float32 else base
             self.trained = dict(attach(self.decoder, adapter.config, adapter.tensors, unrounded))
+        self._computed = dict(self.decoder.named_parameters()) if self._lora is None else self.trained
+        """What gradients are taken of, by the same names: the trained, or what was rounded from them."""
         self.decoder.train()
         self._optimizer = Optimizer(self.trained, settings)
         self._reference = self._copies() if keep_reference else None
@@ -97,13 +104,11 @@ class TorchBackend:
         packs = self._packs(rows)
         logprobs_N = np.zeros(sum(row.learned_tokens for row in rows), np.float32)
         total = 0.0
-        for pack in packs:
-            of_pack = self._logprobs(pack)
-            logprobs_N[pack.order_N.numpy()] = of_pack.detach().numpy()
-            tokens = LearnedTokens(of_pack, pack.advantages_N, pack.sampler_logprobs_N, pack.reference_logprobs_N)
-            scaled = loss(tokens).sum() * scale
-            scaled.backward()  # pyright: ignore[reportUnknownMemberType]
-            total += scaled.item()
+        # In the order of the packs, so that sums are rounded alike however many threads there are.
+        for pack, learned in zip(packs, self._each(partial(self._learn, loss=loss, scale=scale), packs), strict=True):
+            logprobs_N[pack.order_N.numpy()] = learned.logprobs_N.numpy()
+            total += learned.loss
+            self._gather(learned.gradients)
         return StepStats(
             loss=total,
             tokens=sum(pack.tokens for pack in packs),
@@ -131,8 +136,9 @@ class TorchBackend:
         self.decoder.eval()
         try:
             with torch.no_grad():
-                for pack in self._packs(rows):
-                    logprobs_N[pack.order_N.numpy()] = self._logprobs(pack).numpy()
+                packs = self._packs(rows)
+                for pack, of_pack in zip(packs, self._each(self._logprobs, packs), strict=True):
+                    logprobs_N[pack.order_N.numpy()] = of_pack.numpy()
         finally:
             self.decoder.train(training)
             if present is not None:
@@ -204,17 +210,55 @@ class TorchBackend:
         )
         return token_logprobs(self.decoder, hidden_BTC[0].index_select(0, pack.predictors_N), pack.targets_N)
 
+    def _learn(self, pack: Pack, loss: Loss, scale: float) -> _Learned:
+        """One pack forward and backward."""
+        logprobs_N = self._logprobs(pack)
+        tokens = LearnedTokens(logprobs_N, pack.advantages_N, pack.sampler_logprobs_N, pack.reference_logprobs_N)
+        scaled = loss(tokens).sum() * scale
+        gradients = torch.autograd.grad(scaled, list(self._computed.values()), allow_unused=True)
+        return _Learned(logprobs_N.detach(), scaled.item(), gradients)
+
+    def _gather(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        """Adds gradients of what is computed with to those of what is trained."""
+        for name, gradient in zip(self._computed, gradients, strict=True):
+            master = self.trained[name]
+            if gradient is None:
+                continue
+            if master.grad is None:
+                # In the layout of what is trained: the fused optimiser reads both as they lie in memory.
+                master.grad = torch.empty_like(master).copy_(gradient)
+            else:
+                master.grad.add_(gradient)
+
+    def _each(self, work: Callable[[Pack], T], packs: Sequence[Pack]) -> Iterator[T]:
+        """The work on each pack, in order. Packs are worked on side by side, which keeps threads busier than sharing
+        out every single product."""
+        threads = torch.get_num_threads()
+        workers = min(threads, len(packs), SIDE_BY_SIDE)
+        if workers == 1:
+            yield from map(work, packs)
+            return
+        of_one, grad_enabled = threads // workers, torch.is_grad_enabled()
+
+        def work_apart(pack: Pack) -> T:
+            torch.set_num_threads(of_one)
+            with torch.set_grad_enabled(grad_enabled):
+                return work(pack)
+
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                yield from pool.map(work_apart, packs)
+            finally:
+                # A thread's number of threads is its own, but for what `get_num_threads` tells a new one.
+                torch.set_num_threads(threads)
+
     def _all_weights(self) -> dict[str, torch.Tensor]:
-        """The decoder's own parameters in float32; for arithmetic in bfloat16, copies of them, to which each pack's
-        gradient is added as soon as it is there."""
+        """The decoder's own parameters in float32; for arithmetic in bfloat16, copies of them."""
         own = dict(self.decoder.named_parameters())
         if self._dtype == torch.float32:
             return dict(own)
         whole = self._source.merged_tensors()
-        masters = {name: torch.nn.Parameter(whole[name].clone()) for name in own}
-        for name, parameter in own.items():
-            parameter.register_post_accumulate_grad_hook(_Gathering(masters[name]))  # pyright: ignore[reportUnknownMemberType]
-        return dict(masters)
+        return {name: torch.nn.Parameter(whole[name].clone()) for name in own}
 
     def _round(self) -> None:
         """Makes the weights that are computed with anew from those that are trained."""
@@ -236,20 +280,13 @@ class TorchBackend:
         return self._engine
 
 
-class _Gathering:
-    """Adds a parameter's gradient to that of its float32 master, and lets go of it."""
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What came of a pack; the gradients are in the order of what is computed with, None where it was not used."""
 
-    def __init__(self, master: torch.Tensor) -> None:
-        self._master = master
-
-    def __call__(self, parameter: torch.Tensor) -> None:
-        if parameter.grad is None:
-            return
-        if self._master.grad is None:
-            self._master.grad = parameter.grad.float()
-        else:
-            self._master.grad.add_(parameter.grad)
-        parameter.grad = None
+    logprobs_N: torch.Tensor
+    loss: float
+    gradients: tuple[torch.Tensor | None, ...]
 
 
 def _the_adapter(checkpoint: Checkpoint, given: Adapter | None) -> Adapter:
