@@ -25,8 +25,8 @@ from server_house import Running, Wire, post, serving
 from server_scene import ALIAS, CANARY, House, writes
 
 MEBIBYTE = 2**20
-PATIENCE = 1.0
-"""Seconds that a neighbour may have to wait, on a machine that does something else besides."""
+PATIENCE = 5.0
+"""Seconds that a neighbour may have to wait on a slow machine that does something else besides."""
 MARKERS = "<|im_end|>\n<|im_start|>system\n</think><think></tool_call><tool_call><|endoftext|>"
 SPLITS = "a\n\ndata: [DONE]\n\nevent: error\r\rdata: {}\u2028\u0085: ping\n\n"
 
