@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from forethought.settings import EngineSettings, Settings
 from forethought.train import losses
 from forethought.train.adapter import fresh_adapter
 from forethought.train.backend import LearnerSettings, StepStats
-from forethought.train.packing import pack_rows
+from forethought.train.packing import SHORTEST_SHARED, pack_rows
 from forethought.train.rows import Branch, Row, branches, learned_values
 from forethought.train.torch_backend import TorchBackend
 from learner_scene import FLOAT32, gradients, learner, moved_adapter, single_rows, some_rows
@@ -112,16 +113,41 @@ def test_what_is_learned_does_not_depend_on_the_number_of_threads(
         assert all(torch.equal(slopes[name], slope) for name, slope in one[1].items())
 
 
+@pytest.mark.usefixtures("threads")
+def test_what_drops_out_does_not_depend_on_the_number_of_threads(checkpoint: Checkpoint) -> None:
+    moved = moved_adapter(checkpoint)
+    adapter = replace(moved, config=replace(moved.config, dropout=0.3))
+    found: list[dict[str, torch.Tensor]] = []
+    for count in (1, 2, 2):
+        backend = learner(checkpoint, FLOAT32.model_copy(update={"threads": count}), adapter=adapter)
+        torch.manual_seed(7)
+        assert backend.forward_backward(some_rows(checkpoint, 24), losses.sft, 0.01).packs > 3
+        found.append(gradients(backend))
+    one, *others = found
+    for slopes in others:
+        assert all(torch.equal(slopes[name], slope) for name, slope in one.items())
+
+
 @settings(max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from([16, 96, 300]))
-def test_packs_are_even(checkpoint: Checkpoint, seed: int, count: int, limit: int) -> None:
+def test_packs_hold_every_row_and_keep_their_limit(checkpoint: Checkpoint, seed: int, count: int, limit: int) -> None:
     rows = some_rows(checkpoint, count, seed=seed)
     packs = pack_rows(rows, limit, checkpoint.config.max_positions)
     assert sorted(place for pack in packs for place in pack.order_N.tolist()) == list(
         range(sum(row.learned_tokens for row in rows))
     )
-    longest = max(row.tokens for row in rows)
-    assert max(pack.tokens for pack in packs) <= max(limit, longest) + longest
+    longest = max(len(row.prompt_ids) + len(branch.token_ids) for row in rows for branch in row.branches)
+    for pack in packs:
+        # A beginning that only two rows share is estimated to be shared even where it is too short for that.
+        assert pack.tokens <= max(limit, longest) + SHORTEST_SHARED * len(pack.segments)
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "sizes"), [(30, 512, [300, 300]), (31, 300, [160, 160, 160, 140]), (3, 30, [20, 20, 20])]
+)
+def test_packs_are_even(checkpoint: Checkpoint, count: int, limit: int, sizes: list[int]) -> None:
+    rows = [Row((number, *range(10)), (Branch.of(tuple(range(9))),)) for number in range(count)]
+    assert [pack.tokens for pack in pack_rows(rows, limit, checkpoint.config.max_positions)] == sizes
 
 
 @pytest.mark.parametrize("how", [FLOAT32, ALL], ids=["adapter", "all"])

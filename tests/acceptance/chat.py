@@ -3,8 +3,8 @@ prompts, and a few public-domain texts, compared with the base.
 
     python tests/acceptance/chat.py [--model forethought-mini] [--output docs/results/chat.json]
 
-The base answers prompts that no training has seen, at temperature 1; both then read the answers without thinking, as
-an ordinary turn has them. Takes about fifteen minutes.
+The base answers prompts that no training has seen, at temperature 1; both then read the answers, the model also as it
+gives one when it is served, behind a short thinking. Takes about fifteen minutes.
 """
 
 import argparse
@@ -64,6 +64,8 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_settings()
     model = resolve(options.model, settings)
+    if model.adapter is None:
+        parser.error(f"{options.model} has no adapter: what it was made from is not beside it")
     base = Checkpoint.open(model.directory)
     prompts = (HERE / "chat_prompts.txt").read_text(encoding="utf-8").splitlines()
     seen = set(prompts) & set(ordinary_prompts())
@@ -76,15 +78,17 @@ def main() -> None:
     behind = [_behind_thinking(model, one, Random(number)) for number, one in enumerate(answers)]
     texts = [base.tokenizer.encode(path.read_text(encoding="utf-8")) for path in sorted((HERE / "texts").glob("*.txt"))]
     read = [Row(tuple(ids[:1]), (Branch.of(ids[1:]),)) for ids in texts]
+    by_base = losses(base, chat)
     figures = {
         "digest": model.digest(),
-        "chat": compared(losses(base, chat), losses(model, chat)),
-        "chat_behind_thinking": compared(losses(base, chat), losses(model, behind)),
+        "chat": compared(by_base, losses(model, chat)),
+        "chat_behind_thinking": compared(by_base, losses(model, behind)),
         "texts": compared(losses(base, read), losses(model, read)),
     }
     verdict = {
         "answers to at least 200 ordinary prompts, none of them used in training": len(answers) >= 200 and not seen,
         f"the base's own answers: perplexity within {MOST:.0%} of the base's": _within(figures["chat"]),
+        "the same behind a short thinking": _within(figures["chat_behind_thinking"]),
         f"public-domain texts: perplexity within {MOST:.0%} of the base's": _within(figures["texts"]),
     }
     write_outcome(options.output, verdict, figures)

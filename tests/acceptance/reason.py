@@ -3,10 +3,10 @@
     python tests/acceptance/reason.py [--runs runs] [--output docs/results/reason.json]
 
 For every level of every family, one attempt at 300 held-out problems (pass@1) and eight at 60 (pass@8), with the
-model's own distribution (temperature 1); one at 40 also as a server samples. The base, which does not think, answers
-behind solved examples; how many, and how cold, is what does best on problems of the training split. Two more seeds of
-reinforcement learning from the same cold start are measured on what they have learned, and the cold start gone on with
-for as long on 100 problems of everything.
+model's own distribution (temperature 1); one at 40 also as a server samples. The base, which does not think, answers at
+its own temperature behind as many solved examples as do best on problems of the training split, and eight times at the
+temperature that does best there. Two more seeds of reinforcement learning from the same cold start are measured on what
+they have learned, and the cold start gone on with for as long on 100 problems of everything.
 
 It needs the runs of recipes/default.toml (in RUNS/default), recipes/seeds.toml (RUNS/seed-2 and RUNS/seed-3) and
 recipes/continued.toml (RUNS/continued). Takes hours: what was measured is kept in build/acceptance, and an interrupted
@@ -17,11 +17,12 @@ import argparse
 import asyncio
 import gzip
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from outcome import write_outcome
 from reason_report import write_report
@@ -45,44 +46,58 @@ LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
 COLD, RL, CONTINUED = "cold-2", "rl", "continued"
 SEEDS = ("seed-2", "seed-3")
+SEED_FAMILIES = 4
+"""Of so many families, at least, the other seeds learn."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Found:
     """What was measured, by the name of who was: an attempt at each of many problems, several at each of some, one as a
-    server samples; everybody's digest; and how the base was prompted."""
+    server samples; everybody's digest, and that of what it began with; and how the base was prompted."""
 
     once: dict[str, Measurement] = field(default_factory=dict)
     many: dict[str, Measurement] = field(default_factory=dict)
     served: dict[str, Measurement] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    began: dict[str, str] = field(default_factory=dict)
     prompted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-async def one_by_one(subject: Subject, kind: str, names: Sequence[str], **how: Any) -> Measurement:
-    """The families' measurements of a kind, as one."""
-    return joined([await subject.measured(f"{name}-{kind}", cells_of([name]), **how) for name in names])
+async def by_family(names: Sequence[str], work: Callable[[str], Awaitable[T]]) -> list[T]:
+    """What comes of each family. Two are worked on at a time, so that the engine has enough to do while one ends."""
+    places = asyncio.Semaphore(2)
+
+    async def one(name: str) -> T:
+        async with places:
+            return await work(name)
+
+    return await asyncio.gather(*map(one, names))
 
 
 async def measure_thinker(found: Found, subject: Subject, names: Sequence[str]) -> None:
     """Of a checkpoint that thinks."""
     found.digests[subject.name] = subject.digest
-    own: dict[str, Any] = {"effort": EFFORT, "sampling": OWN}
-    problems = RIVAL if subject.name == CONTINUED else ONCE
-    found.once[subject.name] = await one_by_one(subject, "once", names, problems=problems, samples=1, **own)
-    if subject.name in ("cold", "rl"):
-        found.many[subject.name] = await one_by_one(subject, "many", names, problems=MANY, samples=SAMPLES, **own)
-        found.served[subject.name] = await one_by_one(
-            subject, "served", names, problems=SERVED, samples=1, effort=EFFORT
+
+    async def measured(kind: str, **how: Any) -> Measurement:
+        pieces = await by_family(
+            names, lambda name: subject.measured(f"{name}-{kind}", cells_of([name]), effort=EFFORT, **how)
         )
+        return joined(pieces)
+
+    problems = RIVAL if subject.name == CONTINUED else ONCE
+    found.once[subject.name] = await measured("once", problems=problems, samples=1, sampling=OWN)
+    if subject.name in ("cold", "rl"):
+        found.many[subject.name] = await measured("many", problems=MANY, samples=SAMPLES, sampling=OWN)
+        found.served[subject.name] = await measured("served", problems=SERVED, samples=1)
 
 
 async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> None:
     """Of the base, prompted as well as possible."""
     found.digests[subject.name] = subject.digest
-    once: list[Measurement] = []
-    many: list[Measurement] = []
-    for name in names:
+
+    async def measured(name: str) -> tuple[Measurement, Measurement]:
         cells = cells_of([name])
         tries: dict[str, Any] = {"problems": TRIED, "effort": None, "split": "train"}
         tried = [
@@ -99,10 +114,12 @@ async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> 
         sampling = max(sampled, key=lambda each: Report.of(each).pooled.pass_k[SAMPLES].value).sampling
         found.prompted[name] = {"examples": examples, "sampling_of_eight": sampling}
         how: dict[str, Any] = {"effort": None, "examples": examples}
-        once.append(await subject.measured(f"{name}-once", cells, problems=ONCE, samples=1, **how))
-        many.append(
-            await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, sampling=sampling, **how)
+        return (
+            await subject.measured(f"{name}-once", cells, problems=ONCE, samples=1, **how),
+            await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, sampling=sampling, **how),
         )
+
+    once, many = zip(*await by_family(names, measured), strict=True)
     found.once[subject.name], found.many[subject.name] = joined(once), joined(many)
 
 
@@ -114,6 +131,9 @@ async def everything(runs: Path, settings: Settings) -> Found:
         "cold": (made_by(runs / "default", COLD, settings), every),
         "rl": (made_by(runs / "default", RL, settings), every),
     }
+    for name in (*SEEDS, CONTINUED):
+        found.began[name] = resolve(Run.open(runs / name).recipe.base, settings).digest()
+    found.began["rl"] = subjects["cold"][0].digest()
     for seed in SEEDS:
         subjects[seed] = (made_by(runs / seed, RL, settings), list(Run.open(runs / seed).recipe.stages[-1].families))
     subjects[CONTINUED] = (made_by(runs / CONTINUED, CONTINUED, settings), every)
@@ -125,40 +145,59 @@ async def everything(runs: Path, settings: Settings) -> Found:
     return found
 
 
-def level_means(measured: Measurement) -> dict[int, float]:
+def level_means(report: Report) -> dict[int, float]:
     """The mean of all families' pass@1, for each level."""
-    cells = Report.of(measured).cells.items()
-    levels = sorted({cell.level for cell, _ in cells})
-    return {level: fmean(f.pass_1.value for cell, f in cells if cell.level == level) for level in levels}
+    return {
+        level: fmean(figures.pass_1.value for cell, figures in report.cells.items() if cell.level == level)
+        for level in report.levels
+    }
 
 
-def not_harder(measured: Measurement) -> list[str]:
+def not_harder(report: Report) -> list[str]:
     """Families whose last level is no harder than their first."""
-    cells = Report.of(measured).cells
-    firsts = [cell for cell in cells if cell.level == 1]
-    lasts = [max(cell for cell in cells if cell.family == first.family) for first in firsts]
-    pairs = zip(firsts, lasts, strict=True)
-    return [first.family for first, last in pairs if cells[last].pass_1.value >= cells[first].pass_1.value]
+    found: dict[str, list[float]] = {}
+    for cell, figures in report.cells.items():  # in the order of levels
+        found.setdefault(cell.family, []).append(figures.pass_1.value)
+    return [name for name, values in found.items() if values[-1] >= values[0]]
+
+
+def complete(measured: Measurement, problems: int, samples: int, names: Iterable[str]) -> bool:
+    """Whether there are so many attempts at so many problems of every level of these families."""
+    counts = Counter(record.cell for record in measured.records if len(record.samples) >= samples)
+    return all(counts[cell] >= problems for cell in cells_of(names))
 
 
 def sizes_are_right(found: Found) -> bool:
-    """Whether every cell has as many problems as are asked for."""
-    enough = [(measured, RIVAL if name == CONTINUED else ONCE) for name, measured in found.once.items()]
-    enough += [(measured, MANY) for measured in found.many.values()]
-    return all(
-        figures.problems >= least for measured, least in enough for figures in Report.of(measured).cells.values()
+    """Whether everybody was measured as often as the page says, the other seeds on at least four families."""
+    every = list(families())
+    learned = {seed: {cell.family for cell in found.once[seed].cells} for seed in SEEDS}
+    return (
+        all(len(names) >= SEED_FAMILIES for names in learned.values())
+        and all(
+            complete(measured, RIVAL if name == CONTINUED else ONCE, 1, learned.get(name, every))
+            for name, measured in found.once.items()
+        )
+        and all(complete(measured, MANY, SAMPLES, every) for measured in found.many.values())
+        and all(complete(measured, SERVED, 1, every) for measured in found.served.values())
     )
 
 
 def demands(
-    found: Found, gains: dict[str, Comparison], eights: Comparison, seconds: dict[str, float], seeds: set[int]
+    found: Found,
+    reports: dict[str, Report],
+    gains: dict[str, Comparison],
+    eights: Comparison,
+    rivals: Comparison,
+    seconds: dict[str, float],
+    runs: dict[str, Run],
 ) -> dict[str, bool]:
     """What was asked for, and whether it is so."""
-    means = level_means(found.once["rl"])
-    rivals = compare(found.once[CONTINUED], found.once["rl"]).pooled
+    means = level_means(reports["rl"])
     verdict = {
         f"every cell has {ONCE} problems, and {MANY} with {SAMPLES} attempts": sizes_are_right(found),
-        "three runs of reinforcement learning have seeds of their own": len(seeds) == 1 + len(SEEDS),
+        "three runs of reinforcement learning have seeds of their own": len({run.recipe.seed for run in runs.values()})
+        == len(runs),
+        "all of them began with the same cold start": len(set(found.began.values())) == 1,
     }
     for level, goal in LEVEL_GOALS.items():
         verdict[f"level {level}: mean pass@1 of at least {goal:.0%}"] = means[level] >= goal
@@ -170,7 +209,7 @@ def demands(
         verdict[f"{seed}: no family is significantly down"] = not gain.worse()
     return verdict | {
         "the cold start was gone on with for as long": seconds[CONTINUED] >= 0.95 * seconds[RL],
-        "reinforcement learning beats the cold start gone on with": rivals.difference.low > 0,
+        "reinforcement learning beats the cold start gone on with": rivals.pooled.difference.low > 0,
         "pass@8 is not significantly down": not (eights.pooled.difference.value < 0 and eights.pooled.p_value <= 0.05),
     }
 
@@ -196,31 +235,37 @@ def main() -> None:
         RL: seconds_of(options.runs / "default", RL),
         CONTINUED: seconds_of(options.runs / CONTINUED, CONTINUED),
     }
-    seeds = {Run.open(options.runs / name).recipe.seed for name in ("default", *SEEDS)}
+    runs = {name: Run.open(options.runs / name) for name in ("default", *SEEDS)}
     found = asyncio.run(everything(options.runs, settings))
+    once, many, served = (
+        {name: Report.of(each) for name, each in kind.items()} for kind in (found.once, found.many, found.served)
+    )
     gains = {name: compare(found.once["cold"], found.once[name]) for name in ("rl", *SEEDS)}
     eights = compare(found.many["cold"], found.many["rl"], k=SAMPLES)
+    rivals = compare(found.once[CONTINUED], found.once["rl"])
     figures: dict[str, Any] = {
         "digests": found.digests,
+        "began": found.began,
         "engine": settings.engine.model_dump(mode="json"),
         "effort": EFFORT,
-        "level_means": {name: level_means(each) for name, each in found.once.items()},
-        "served_level_means": {name: level_means(each) for name, each in found.served.items()},
-        "no_harder_last_level": {name: not_harder(found.once[name]) for name in ("cold", "rl")},
+        "level_means": {name: level_means(report) for name, report in once.items()},
+        "served_level_means": {name: level_means(report) for name, report in served.items()},
+        "no_harder_last_level": {name: not_harder(once[name]) for name in ("cold", "rl")},
         "gains": {name: asdict(gain) for name, gain in gains.items()},
         "served_gain": asdict(compare(found.served["cold"], found.served["rl"])),
-        "over_continued": asdict(compare(found.once[CONTINUED], found.once["rl"])),
+        "over_continued": asdict(rivals),
         "pass_8": asdict(eights),
         "seconds": seconds,
         "base_prompted": found.prompted,
-        "once": {name: Report.of(each).as_json() for name, each in found.once.items()},
-        "many": {name: Report.of(each).as_json() for name, each in found.many.items()},
-        "served": {name: Report.of(each).as_json() for name, each in found.served.items()},
+        "once": {name: report.as_json() for name, report in once.items()},
+        "many": {name: report.as_json() for name, report in many.items()},
+        "served": {name: report.as_json() for name, report in served.items()},
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_report(options.output.with_suffix(".md"), figures)
-    write_samples(options.output.with_name(f"{options.output.stem}-samples.jsonl.gz"), found)
-    write_outcome(options.output, demands(found, gains, eights, seconds, seeds), figures)
+    samples = options.output.with_name(f"{options.output.stem}-samples.jsonl.gz")
+    write_report(options.output.with_suffix(".md"), figures, samples.name)
+    write_samples(samples, found)
+    write_outcome(options.output, demands(found, once, gains, eights, rivals, seconds, runs), figures)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,18 @@ NAMES = {
 }
 
 
-def write_report(path: Path, figures: dict[str, Any]) -> None:
-    """Writes the page."""
+def write_report(path: Path, figures: dict[str, Any], samples: str) -> None:
+    """Writes the page, which names the file of all samples."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    parts = [_head(figures), _levels(figures), _gains(figures), _families(figures), _cells(figures)]
+    parts = [_head(figures, samples), _levels(figures), _gains(figures), _families(figures), _cells(figures)]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _head(figures: dict[str, Any]) -> str:
+def _head(figures: dict[str, Any], samples: str) -> str:
     digests = "\n".join(f"- {NAMES[name]}: `{digest}`" for name, digest in figures["digests"].items())
     return (
-        "# What the model learned\n\nMade by `make accept-reason`; every sample is in `reason-samples.jsonl.gz`. In"
-        " percent, with 95 % intervals over problems. pass@1 is one attempt at each of up to 300 held-out problems of a"
+        f"# What the model learned\n\nMade by `make accept-reason`; every sample is in `{samples}`. In"
+        " percent, with 95 % intervals over problems. pass@1 is one attempt at each of 300 held-out problems of a"
         f" cell, pass@8 is of eight attempts at 60. Effort {figures['effort']}, temperature 1; the base answers without"
         " thinking, behind as many solved examples as do it most good, at its own temperature (for pass@8 at the one"
         f" that does it most good).\n\n{digests}"

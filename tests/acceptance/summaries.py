@@ -48,12 +48,12 @@ def problems() -> list[Problem]:
     return [problem for row in zip_longest(*columns) for problem in row if problem is not None and problem.thinks]
 
 
-async def summarized(reasoner: Reasoner, problem: Problem, seed: int) -> dict[str, Any] | None:
+async def summarized(reasoner: Reasoner, summarizer: Summarizer, problem: Problem, seed: int) -> dict[str, Any] | None:
     """What was thought and what was shown of it; None if too little was thought."""
     turn = reasoner.turn(problem.conversation, effort="medium", think=True, max_output_tokens=2048, seed=seed)
     thinking = ""
     parts: list[SummaryPartDone] = []
-    async for event in Summarizer(reasoner, PATIENT).follow(turn, "auto"):
+    async for event in summarizer.follow(turn, "auto"):
         if isinstance(event, ThinkingDelta):
             thinking += event.text.reveal()
         elif isinstance(event, SummaryPartDone):
@@ -83,6 +83,7 @@ async def run(options: argparse.Namespace) -> None:
     settings = load_settings()
     async with Subject("model", resolve(options.model, settings), settings) as subject:
         reasoner = await subject.reasoner()
+        summarizer = Summarizer(reasoner, PATIENT)
         waiting = enumerate(problems())
         found: dict[int, dict[str, Any]] = {}
         short: list[int] = []
@@ -91,7 +92,7 @@ async def run(options: argparse.Namespace) -> None:
             for number, problem in waiting:
                 if len(found) >= COUNT + AT_ONCE:
                     return
-                one = await summarized(reasoner, problem, number)
+                one = await summarized(reasoner, summarizer, problem, number)
                 if one is None:
                     short.append(number)
                 else:

@@ -146,7 +146,8 @@ async def run(options: argparse.Namespace) -> None:
     quiet = [one and other for one, other in zip(answered, silent, strict=True)]
     inside = exact | {NO_CALL: wilson(sum(quiet), len(quiet))}
     outcomes = await over_http(settings)
-    outside = {name: wilson(sum(one["correct"] for one in found), len(found)) for name, found in outcomes.items()}
+    outside = {name: wilson(sum(_good(name, one) for one in found), len(found)) for name, found in outcomes.items()}
+    exact_outside = {name: wilson(sum(one["correct"] for one in found), len(found)) for name, found in outcomes.items()}
     verdict = {
         f"{name} {where}: at least {goal:.0%}": found[name].value >= goal
         for name, goal in GOALS.items()
@@ -160,6 +161,7 @@ async def run(options: argparse.Namespace) -> None:
         "digest": subject.digest,
         "in_process_exact": {name: asdict(found) for name, found in exact.items()},
         "in_process": {name: asdict(found) for name, found in inside.items()},
+        "over_http_exact": {name: asdict(found) for name, found in exact_outside.items()},
         "over_http": {name: asdict(found) for name, found in outside.items()},
         "cells": Report.of(measured).as_json()["cells"],
     }

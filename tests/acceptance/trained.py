@@ -6,6 +6,7 @@ measured and with which tasks and engine; an interrupted run goes on with those 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -53,20 +54,24 @@ def cells_of(names: Iterable[str], levels: Sequence[int] = ()) -> list[Cell]:
 
 
 def joined(measurements: Sequence[Measurement]) -> Measurement:
-    """Measurements of different cells, made alike, as one."""
+    """Measurements of different cells as one, which says of how they were made what the first does."""
     first = measurements[0]
     records = tuple(record for each in measurements for record in each.records)
     return first.model_copy(update={"records": records, "seconds": sum(each.seconds for each in measurements)})
 
 
-def _with(settings: Settings) -> str:
-    """Says which tasks, prompts and rules of an attempt, and which engine, without what only makes it faster."""
-    digest = hashlib.sha256(settings.engine.model_dump_json(include={"runner", "dtype", "quantization"}).encode())
+def _sources() -> str:
+    """A digest of the tasks, the prompts and the rules of an attempt."""
+    digest = hashlib.sha256()
     for package in (tasks, evals, reasoning, renderer):
         for file in sorted(Path(package.__path__[0]).rglob("*.*")):
             if file.suffix in (".py", ".txt"):
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+SOURCES = _sources()
+"""As this process has them, whatever is written into the files later."""
 
 
 class Subject:
@@ -77,6 +82,11 @@ class Subject:
         self.digest = checkpoint.digest()
         self._settings = settings
         self._engine: NativeEngine | None = None
+        self._starting = asyncio.Lock()
+        # What only makes an engine faster is no part of what it computes.
+        by = settings.engine.model_dump_json(include={"runner", "dtype", "quantization"})
+        of = f"{self.digest} {by} {SOURCES}"
+        self._directory = WORK / f"{name}-{hashlib.sha256(of.encode()).hexdigest()[:16]}"
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,14 +99,16 @@ class Subject:
 
     async def reasoner(self) -> Reasoner:
         """Takes turns of the checkpoint."""
-        if self._engine is None:
-            self._engine = NativeEngine(self.checkpoint, self._settings)
-            await self._engine.start()
+        async with self._starting:
+            if self._engine is None:
+                engine = NativeEngine(self.checkpoint, self._settings)
+                await engine.start()
+                self._engine = engine
         return Reasoner(self.checkpoint, self._engine)
 
     async def measured(self, piece: str, cells: Sequence[Cell], **how: Any) -> Measurement:
         """The measurement of that name, from its file or made now."""
-        path = WORK / self.digest.removeprefix("sha256:")[:16] / _with(self._settings) / f"{piece}.json"
+        path = self._directory / f"{piece}.json"
         if path.exists():
             kept = Measurement.load(path)
             if kept.cells == sorted(cells) and all(getattr(kept, key) == value for key, value in how.items()):

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from forethought.train.rows import Row
 
 
-SIDE_BY_SIDE: Final = 4
-"""Packs computed at once, if there are threads for so many: more would take memory, and gain little."""
+MOST_AT_ONCE: Final = 4
+"""Packs computed side by side at most: more would take memory, and gain little."""
+
+
+def packs_at_once(threads: int) -> int:
+    """How many packs are computed side by side, so that each has as many threads as the others and none is idle."""
+    return next(count for count in range(MOST_AT_ONCE, 0, -1) if threads % count == 0)
 
 
 class LearnerSettings(BaseModel):
@@ -61,7 +66,8 @@ class LearnedTokens:
 
 Loss = Callable[[LearnedTokens], "torch.Tensor"]
 """Learned tokens to `losses_N`, one number a token. It sees a pack at a time, so it may not mix tokens with each other:
-what depends on a whole step (advantages, the count to divide by) is computed before."""
+what depends on a whole step (advantages, the count to divide by) is computed before. Packs are computed in several
+threads, in any order, so it may not keep anything either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import torch
 
 from forethought.model.conversation import Effort, Thinking
 from forethought.tasks.registry import family
-from forethought.train.backend import SIDE_BY_SIDE
+from forethought.train.backend import packs_at_once
 
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
@@ -134,7 +134,9 @@ def _parameters(config: DecoderConfig) -> int:
 def _memory(config: DecoderConfig, learner: LearnerSettings, dtype: torch.dtype, held: int) -> int:
     parameters = _parameters(config)
     trained = 4 * 4 * parameters if learner.train == "all" else 0
-    packs = min(learner.threads or torch.get_num_threads(), SIDE_BY_SIDE)
+    packs = packs_at_once(learner.threads or torch.get_num_threads())
+    if learner.train == "all" and packs > 1:
+        trained += (packs + 1) * dtype.itemsize * parameters  # gradients of packs, until they are summed
     activations = (
         packs * learner.pack_tokens * config.layers * config.hidden_size * FLOATS_PER_ACTIVATION * dtype.itemsize
     )

@@ -8,9 +8,10 @@ unpacked rows have the same loss.
 Sizes: T tokens of a pack, N learned tokens.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import torch
 
@@ -52,8 +53,9 @@ class Pack:
 
 
 def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack]:
-    """Packs of at most about `limit` tokens, all of about the same size, and an even number of them where there is more
-    than one: packs are computed side by side, so the slowest thread tells how long a step takes. A branch is never cut.
+    """Packs of about `limit` tokens at most, more only where a single branch and its prompt have more. They are of
+    about the same size, and an even number of them if rows can be had for one more: packs are computed side by side,
+    so the slowest thread tells how long a step takes. A branch is never cut.
 
     Rows are sorted by their prompts, so that those which begin alike meet in a pack. What they share is estimated from
     neighbours. The branches of a row that is longer than a pack are spread over several.
@@ -74,27 +76,38 @@ def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack
             placed.append((row, first))
         first += row.learned_tokens
     placed.sort(key=lambda each: each[0].prompt_ids)
-    befores = [None, *(row for row, _ in placed[:-1])]
-    own = [row.tokens - _shared(before, row) for before, (row, _) in zip(befores, placed, strict=True)]
-    total = sum(own)
-    packs = min(_packs(total, limit), len(placed))
-    members: dict[int, list[tuple[Row, int]]] = {}
-    begun = 0
-    for each, tokens in zip(placed, own, strict=True):
-        # The pack that the row's middle falls into.
-        members.setdefault((2 * begun + tokens) * packs // (2 * total), []).append(each)
-        begun += tokens
-    return [_pack(each) for each in members.values()]
+    starts = _even_starts([row for row, _ in placed], limit)
+    return [_pack(placed[start:stop]) for start, stop in zip(starts, [*starts[1:], len(placed)], strict=True)]
 
 
-def _packs(tokens: int, limit: int) -> int:
-    count = -(-tokens // limit)
-    return count if count == 1 else count + count % 2
+def _even_starts(rows: Sequence[Row], limit: int) -> list[int]:
+    """The first row of each pack, so that the largest pack is as small as it can be for their number."""
+    sizes = [row.tokens for row in rows]
+    added = [sizes[0], *(row.tokens - _shared(before, row) for before, row in pairwise(rows))]
+    count = len(_starts(sizes, added, max(limit, *sizes)))
+    if count > 1 and count % 2 and count < len(rows):
+        count += 1
+    possible = range(max(sizes), sum(added) + 1)
+    least = bisect_left(possible, True, key=lambda most: len(_starts(sizes, added, most)) <= count)
+    return _starts(sizes, added, possible[least])
 
 
-def _shared(before: Row | None, row: Row) -> int:
+def _starts(sizes: Sequence[int], added: Sequence[int], most: int) -> list[int]:
+    """The first row of each pack when every pack is filled up to `most` tokens. A row has so many tokens (`sizes`), and
+    adds so many to a pack with the row before it (`added`)."""
+    starts: list[int] = []
+    size = most
+    for place, (alone, more) in enumerate(zip(sizes, added, strict=True)):
+        size += more
+        if size > most:
+            starts.append(place)
+            size = alone
+    return starts
+
+
+def _shared(before: Row, row: Row) -> int:
     """Tokens that `row` does not add to a pack, as it begins like the row before."""
-    shared = 0 if before is None else _common(before.prompt_ids, row.prompt_ids)
+    shared = _common(before.prompt_ids, row.prompt_ids)
     return shared if shared >= SHORTEST_SHARED else 0
 
 

@@ -26,8 +26,12 @@ def token_logprobs(decoder: Decoder, hidden_NC: torch.Tensor, targets_N: torch.T
     if isinstance(head, TokenRowEmbedding | TokenRowHead):
         rows = head.token_adapter
         table_VC = rows.merged(head.weight)
-        return apply(_Logprobs, hidden_NC, targets_N, table_VC, rows.trainable_tokens_delta, rows.token_ids_N)
-    return apply(_Logprobs, hidden_NC, targets_N, head.weight.detach(), head.weight, None)
+        trained, ids_R = rows.trainable_tokens_delta, rows.token_ids_N
+    else:
+        table_VC, trained, ids_R = head.weight.detach(), head.weight, None
+    if not torch.is_grad_enabled():
+        trained = trained.detach()  # a parameter asks for a gradient even where none is taken
+    return apply(_Logprobs, hidden_NC, targets_N, table_VC, trained, ids_R)
 
 
 class _Workspace(threading.local):

@@ -6,8 +6,9 @@ between the layers, as in the engine. The weights that it computes with are thos
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from forethought.model.lora import LoraConfig, attach, load_adapter
 from forethought.model.lora_layers import LoraLinear, TokenRowEmbedding, TokenRowHead
 from forethought.model.weights import read_file, write_file
 from forethought.reasoning.reasoner import Reasoner
-from forethought.train.backend import SIDE_BY_SIDE, Adapter, LearnedTokens, LearnerSettings, Loss, StepStats
+from forethought.train.backend import Adapter, LearnedTokens, LearnerSettings, Loss, StepStats, packs_at_once
 from forethought.train.optimizer import Optimizer
 from forethought.train.packing import Pack, pack_rows
 from forethought.train.rows import Row
@@ -234,23 +235,30 @@ class TorchBackend:
         """The work on each pack, in order. Packs are worked on side by side, which keeps threads busier than sharing
         out every single product."""
         threads = torch.get_num_threads()
-        workers = min(threads, len(packs), SIDE_BY_SIDE)
-        if workers == 1:
+        workers = min(packs_at_once(threads), len(packs))
+        # What is dropped is drawn from a generator that all threads share: in turn, or not the same the next time.
+        if workers == 1 or (self._lora is not None and self._lora.dropout and self.decoder.training):
             yield from map(work, packs)
             return
-        of_one, grad_enabled = threads // workers, torch.is_grad_enabled()
+        grad_enabled = torch.is_grad_enabled()
 
         def work_apart(pack: Pack) -> T:
-            torch.set_num_threads(of_one)
             with torch.set_grad_enabled(grad_enabled):
                 return work(pack)
 
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                yield from pool.map(work_apart, packs)
-            finally:
-                # A thread's number of threads is its own, but for what `get_num_threads` tells a new one.
-                torch.set_num_threads(threads)
+        try:
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+                waiting: deque[Future[T]] = deque()
+                for pack in packs:
+                    waiting.append(pool.submit(work_apart, pack))
+                    # What is done waits for its turn with all of its gradients, so few may.
+                    if len(waiting) > workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+        finally:
+            # A thread's number of threads is its own, but the last that was set is also that of any new one.
+            torch.set_num_threads(threads)
 
     def _all_weights(self) -> dict[str, torch.Tensor]:
         """The decoder's own parameters in float32; for arithmetic in bfloat16, copies of them."""
