@@ -144,6 +144,29 @@ def test_no_more_attempts_run_than_are_allowed(checkpoint: Checkpoint, in_flight
     assert found.digest == measured(checkpoint, HARD, problems=10, samples=2).digest
 
 
+def test_what_is_known_is_not_sampled_again(checkpoint: Checkpoint) -> None:
+    """Not even once more: the second engine answers otherwise."""
+    known = measured(checkpoint, HARD, problems=5, samples=4)
+    broken = replace(known.records[0].samples[0], error="EngineDown")
+    first = replace(known.records[0], samples=(broken, *known.records[0].samples[1:]))
+    known = known.model_copy(update={"records": (first, *known.records[1:])})
+    told: list[tuple[int, int]] = []
+    found = measured(
+        checkpoint, HARD, text="no", problems=8, samples=2, known=known, progress=lambda *each: told.append(each)
+    )
+    other = measured(checkpoint, HARD, text="no", problems=8, samples=2)
+    assert [r.samples for r in found.records[1:5]] == [r.samples[:2] for r in known.records[1:]]
+    assert found.records[0].samples == (other.records[0].samples[0], known.records[0].samples[1])
+    assert found.records[5:] == other.records[5:]
+    assert told == [(done, 7) for done in range(1, 8)]
+
+
+def test_what_was_made_otherwise_is_not_taken_for_known(checkpoint: Checkpoint) -> None:
+    known = measured(checkpoint, HARD, problems=2)
+    with pytest.raises(ResultError, match="another way: sampling, seed"):
+        measured(checkpoint, HARD, problems=2, seed=1, sampling={"temperature": 0.5}, known=known)
+
+
 def test_progress_counts_to_the_end(checkpoint: Checkpoint) -> None:
     told: list[tuple[int, int]] = []
     measured(checkpoint, HARD, problems=3, samples=2, progress=lambda done, total: told.append((done, total)))

@@ -3,7 +3,7 @@
     python tests/acceptance/reason.py [--runs runs] [--output docs/results/reason.json]
 
 For every level of every family, one attempt at 300 held-out problems (pass@1) and eight at 60 (pass@8), with the
-model's own distribution (temperature 1); one at 40 also as a server samples. The base, which does not think, answers at
+model's own distribution (temperature 1); one at 20 also as a server samples. The base, which does not think, answers at
 its own temperature behind as many solved examples as do best on problems of the training split, and eight times at the
 temperature that does best there. Two more seeds of reinforcement learning from the same cold start are measured on what
 they have learned, and the cold start gone on with for as long on 100 problems of everything.
@@ -36,7 +36,7 @@ from forethought.settings import Settings, load_settings
 from forethought.tasks.registry import families
 from forethought.train.run import Run
 
-ONCE, MANY, SAMPLES, SERVED, RIVAL = 300, 60, 8, 40, 100
+ONCE, MANY, SAMPLES, SERVED, RIVAL = 300, 60, 8, 20, 100
 EXAMPLES, TRIED = (0, 4, 8), 20
 """Solved examples that the base may see, and problems of a level that decide between them."""
 WARMER = {"temperature": 0.7, "top_p": 0.95}
@@ -45,6 +45,8 @@ EFFORT = "medium"
 LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
 COLD, RL, CONTINUED = "cold-2", "rl", "continued"
+STAGES = ("cold", "rl")
+"""Who is measured in every way."""
 SEEDS = ("seed-2", "seed-3")
 SEED_FAMILIES = 4
 """Of so many families, at least, the other seeds learn."""
@@ -80,17 +82,21 @@ async def measure_thinker(found: Found, subject: Subject, names: Sequence[str]) 
     """Of a checkpoint that thinks."""
     found.digests[subject.name] = subject.digest
 
-    async def measured(kind: str, **how: Any) -> Measurement:
-        pieces = await by_family(
-            names, lambda name: subject.measured(f"{name}-{kind}", cells_of([name]), effort=EFFORT, **how)
+    async def of_family(name: str) -> dict[str, Measurement]:
+        cells, own = cells_of([name]), {"effort": EFFORT, "sampling": OWN}
+        made: dict[str, Measurement] = {}
+        if subject.name in STAGES:
+            made["many"] = await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, **own)
+            made["served"] = await subject.measured(f"{name}-served", cells, problems=SERVED, samples=1, effort=EFFORT)
+        problems = RIVAL if subject.name == CONTINUED else ONCE
+        made["once"] = await subject.measured(
+            f"{name}-once", cells, made.get("many"), problems=problems, samples=1, **own
         )
-        return joined(pieces)
+        return made
 
-    problems = RIVAL if subject.name == CONTINUED else ONCE
-    found.once[subject.name] = await measured("once", problems=problems, samples=1, sampling=OWN)
-    if subject.name in ("cold", "rl"):
-        found.many[subject.name] = await measured("many", problems=MANY, samples=SAMPLES, sampling=OWN)
-        found.served[subject.name] = await measured("served", problems=SERVED, samples=1)
+    made = await by_family(names, of_family)
+    for kind in made[0]:
+        getattr(found, kind)[subject.name] = joined([each[kind] for each in made])
 
 
 async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> None:
@@ -114,10 +120,9 @@ async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> 
         sampling = max(sampled, key=lambda each: Report.of(each).pooled.pass_k[SAMPLES].value).sampling
         found.prompted[name] = {"examples": examples, "sampling_of_eight": sampling}
         how: dict[str, Any] = {"effort": None, "examples": examples}
-        return (
-            await subject.measured(f"{name}-once", cells, problems=ONCE, samples=1, **how),
-            await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, sampling=sampling, **how),
-        )
+        many = await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, sampling=sampling, **how)
+        known = None if sampling else many
+        return await subject.measured(f"{name}-once", cells, known, problems=ONCE, samples=1, **how), many
 
     once, many = zip(*await by_family(names, measured), strict=True)
     found.once[subject.name], found.many[subject.name] = joined(once), joined(many)

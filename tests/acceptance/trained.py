@@ -106,14 +106,16 @@ class Subject:
                 self._engine = engine
         return Reasoner(self.checkpoint, self._engine)
 
-    async def measured(self, piece: str, cells: Sequence[Cell], **how: Any) -> Measurement:
-        """The measurement of that name, from its file or made now."""
+    async def measured(
+        self, piece: str, cells: Sequence[Cell], known: Measurement | None = None, **how: Any
+    ) -> Measurement:
+        """The measurement of that name, from its file or made now, with the samples that are known already."""
         path = self._directory / f"{piece}.json"
         if path.exists():
             kept = Measurement.load(path)
             if kept.cells == sorted(cells) and all(getattr(kept, key) == value for key, value in how.items()):
                 return kept
-        found = await measure(await self.reasoner(), cells, **how)
+        found = await measure(await self.reasoner(), cells, known=known, **how)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         found.save(partial)

@@ -55,7 +55,7 @@ class Figures:
             problems=len(records),
             samples=len(every),
             pass_1=_share(records, lambda sample: sample.correct),
-            pass_k={k: bootstrap_mean([[_pass(record, k)] for record in records]) for k in ks},
+            pass_k={k: _pass_k(records, k) for k in ks},
             thinking_tokens=bootstrap_mean([[float(s.thinking_tokens) for s in r.samples] for r in records]),
             capped=_share(records, lambda sample: sample.capped),
             answered=_share(records, lambda sample: sample.answered),
@@ -150,6 +150,13 @@ def _difference(pairs: Sequence[tuple[ProblemRecord, ProblemRecord]], k: int) ->
 
 def _pass(record: ProblemRecord, k: int) -> float:
     return pass_at_k(len(record.samples), sum(sample.correct for sample in record.samples), k)
+
+
+def _pass_k(records: Sequence[ProblemRecord], k: int) -> Interval:
+    values = [_pass(record, k) for record in records]
+    if set(values) <= {0.0, 1.0}:
+        return rate([[value == 1.0] for value in values])
+    return bootstrap_mean([[value] for value in values])
 
 
 def _share(records: Sequence[ProblemRecord], counts: Callable[[Sample], bool]) -> Interval:

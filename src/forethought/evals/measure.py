@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from forethought.errors import EngineError
+from forethought.errors import EngineError, ResultError
 from forethought.evals.attempt import attempt
 from forethought.evals.measurement import Cell, Measurement, ProblemRecord, Sample
 from forethought.model.conversation import Effort
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 IN_FLIGHT: Final = 128
 """Attempts at a time. The engine batches them."""
 BROKEN_SHARE: Final = 0.01
-"""When more of the attempts broke, the figures would tell about the machine and not about the model."""
+"""When more of the attempts (and more than one) broke, the figures would tell about the machine and not about the
+model."""
 
 Progress = Callable[[int, int], None]
 """Told how many attempts are done, and of how many."""
@@ -44,6 +45,7 @@ async def measure(
     examples: int = 0,
     split: Split = "test",
     seed: int = 0,
+    known: Measurement | None = None,
     in_flight: int = IN_FLIGHT,
     progress: Progress | None = None,
 ) -> Measurement:
@@ -51,13 +53,27 @@ async def measure(
     only, so that two measurements can be compared problem by problem; `seed` is that of the sampling.
 
     `effort`, `budget`, `sampling` and `examples` are those of `attempt`; `in_flight` may be as many as the engine
-    queues.
+    queues. The samples of `known`, made in the same way, are taken from there: they would be the same again.
 
     Raises:
         TaskError: a cell does not exist.
-        EngineError: more than `BROKEN_SHARE` of the attempts broke.
+        ResultError: `known` was made by another checkpoint, or in another way.
+        EngineError: more than one of the attempts, and more than `BROKEN_SHARE` of them, broke.
     """
     began = perf_counter()
+    how: dict[str, Any] = {
+        "checkpoint": reasoner.digest,
+        "effort": effort,
+        "budget": budget,
+        "sampling": dict(sampling or {}),
+        "examples": examples,
+        "split": split,
+        "seed": seed,
+    }
+    differs = [] if known is None else [name for name, value in how.items() if getattr(known, name) != value]
+    if differs:
+        message = f"The known measurement was made in another way: {', '.join(differs)}."
+        raise ResultError(message, "Give one that was made alike, or none.")
     chosen = [
         (cell, problem)
         for cell in cells
@@ -76,36 +92,34 @@ async def measure(
         )
         return Sample.of(made)
 
-    found = await _all(sample, [problem for _, problem in chosen], samples, in_flight, progress)
+    have = {} if known is None else {(record.cell, record.key): record.samples for record in known.records}
+    found = [_unbroken(have.get((cell, _hash(problem.key)), ())[:samples]) for cell, problem in chosen]
+    await _complete(found, sample, [problem for _, problem in chosen], samples, in_flight, progress)
     return Measurement(
-        checkpoint=reasoner.digest,
-        effort=effort,
-        budget=budget,
-        sampling=cast(dict[str, int | float], sampling or {}),
-        examples=examples,
-        split=split,
+        **how,
         problems=problems,
         samples=samples,
-        seed=seed,
         records=tuple(
-            ProblemRecord(cell, problem.seed, _hash(problem.key), tuple(found[place]))
-            for place, (cell, problem) in enumerate(chosen)
+            ProblemRecord(cell, problem.seed, _hash(problem.key), tuple(made[number] for number in sorted(made)))
+            for (cell, problem), made in zip(chosen, found, strict=True)
         ),
         seconds=perf_counter() - began,
     )
 
 
-async def _all(
+async def _complete(
+    found: Sequence[dict[int, Sample]],
     sample: Callable[[Problem, int], Awaitable[Sample]],
     problems: Sequence[Problem],
     samples: int,
     in_flight: int,
     progress: Progress | None,
-) -> list[list[Sample]]:
-    """The samples of each problem, so many at a time. Those of one problem run together: they share its prompt."""
-    found: list[dict[int, Sample]] = [{} for _ in problems]
-    places = iter([(place, number) for place in range(len(problems)) for number in range(samples)])
-    total = len(problems) * samples
+) -> None:
+    """Adds the missing samples of each problem, by their numbers, so many at a time. Those of one problem run together:
+    they share its prompt."""
+    missing = [(place, number) for place, made in enumerate(found) for number in range(samples) if number not in made]
+    most = max(1, BROKEN_SHARE * len(missing))
+    places = iter(missing)
     done = 0
     broken: list[str] = []
 
@@ -117,17 +131,20 @@ async def _all(
             done += 1
             if made.error is not None:
                 broken.append(made.error)
-            if len(broken) > BROKEN_SHARE * total:
+            if len(broken) > most:
                 return
             if progress is not None:
-                progress(done, total)
+                progress(done, len(missing))
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(in_flight, total)):
+        for _ in range(min(in_flight, len(missing))):
             group.create_task(work())
-    if len(broken) > BROKEN_SHARE * total:
+    if len(broken) > most:
         raise EngineError(f"{len(broken)} of {done} attempts broke, the first so: {broken[0]}", "Mend it, and go on.")
-    return [[each[number] for number in sorted(each)] for each in found]
+
+
+def _unbroken(samples: Sequence[Sample]) -> dict[int, Sample]:
+    return {number: sample for number, sample in enumerate(samples) if sample.error is None}
 
 
 def _seed(seed: int, problem: Problem, number: int) -> int:
