@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from forethought.train.rl_settings import RlSettings
     from forethought.train.sft_settings import SftSettings
 
-LEARNING_SHARE: Final = 0.5
-SAMPLING_SHARE: Final = 0.25
-"""Share of the speed of matrix products that a learner's step and the engine reach."""
+LEARNING_SHARE: Final = {torch.bfloat16: 0.5, torch.float32: 0.8}
+SAMPLING_SHARE: Final = {torch.bfloat16: 0.25, torch.float32: 0.6}
+"""Share of the speed of matrix products that a learner's step and the engine reach: the faster products are, the less
+they are all there is to do."""
 
 TAUGHT_SHARE: Final = 0.6
 """Share of groups that teach something, in a run that goes well."""
@@ -72,8 +73,8 @@ def estimate(checkpoint: Checkpoint, learner: LearnerSettings, work: Work, at_on
     rate = product_rate(dtype)
     parameters = _parameters(checkpoint.config)
     backward = 2 if learner.train == "adapter" else 4
-    seconds = work.learned * (2 + backward) * parameters / (rate * LEARNING_SHARE)
-    seconds += (work.sampled + work.read) * 2 * parameters / (rate * SAMPLING_SHARE)
+    seconds = work.learned * (2 + backward) * parameters / (rate * LEARNING_SHARE[dtype])
+    seconds += (work.sampled + work.read) * 2 * parameters / (rate * SAMPLING_SHARE[dtype])
     return Estimate(seconds, _memory(checkpoint.config, learner, dtype, at_once if work.sampled else 0))
 
 
