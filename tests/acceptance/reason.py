@@ -189,15 +189,14 @@ def sizes_are_right(found: Found) -> bool:
 
 def demands(
     found: Found,
-    reports: dict[str, Report],
+    means: dict[int, float],
     gains: dict[str, Comparison],
     eights: Comparison,
     rivals: Comparison,
     seconds: dict[str, float],
     runs: dict[str, Run],
 ) -> dict[str, bool]:
-    """What was asked for, and whether it is so."""
-    means = level_means(reports["rl"])
+    """What was asked for, and whether it is so; `means` are those of the levels after reinforcement learning."""
     verdict = {
         f"every cell has {ONCE} problems, and {MANY} with {SAMPLES} attempts": sizes_are_right(found),
         "three runs of reinforcement learning have seeds of their own": len({run.recipe.seed for run in runs.values()})
@@ -270,7 +269,9 @@ def main() -> None:
     samples = options.output.with_name(f"{options.output.stem}-samples.jsonl.gz")
     write_report(options.output.with_suffix(".md"), figures, samples.name)
     write_samples(samples, found)
-    write_outcome(options.output, demands(found, once, gains, eights, rivals, seconds, runs), figures)
+    write_outcome(
+        options.output, demands(found, level_means(once["rl"]), gains, eights, rivals, seconds, runs), figures
+    )
 
 
 if __name__ == "__main__":
