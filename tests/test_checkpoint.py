@@ -199,6 +199,11 @@ def test_an_adapter_that_names_no_base_is_refused_with_what_to_write(tiny: Check
     assert Checkpoint.open(tiny.directory, adapter).adapter == adapter
 
 
+def test_a_directory_without_an_adapter_is_told_apart_from_one(tiny: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="There is no adapter in"):
+        Checkpoint.open(tiny.directory, tmp_path / "missing")
+
+
 def test_an_adapter_with_another_tokenizer_is_refused(tiny: Checkpoint, tmp_path: Path) -> None:
     adapter = tiny.save_adapter(tmp_path / "adapter", *some_adapter(tiny)).adapter
     assert adapter is not None

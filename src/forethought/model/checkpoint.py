@@ -23,6 +23,7 @@ from forethought.model.config import DecoderConfig
 from forethought.model.digest import DigestParts, LoadOptions, checkpoint_digest
 from forethought.model.generation import GenerationDefaults
 from forethought.model.layout import (
+    ADAPTER_CONFIG,
     CONFIG,
     FORMAT_FILES,
     GENERATION,
@@ -107,6 +108,8 @@ class Checkpoint:
         )
 
     def _with_adapter(self, adapter: Path) -> Checkpoint:
+        if not (adapter / ADAPTER_CONFIG).exists():
+            raise CheckpointError(f"There is no adapter in {adapter}: no {ADAPTER_CONFIG}.", "Give its directory.")
         manifest = read_manifest(adapter)
         _check_base(adapter, manifest, self)
         own_tokenizer = adapter / TOKENIZER

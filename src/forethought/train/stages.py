@@ -63,14 +63,14 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
     with run.writing():
         position = run.rewind()
         plan = run.recipe.evaluation
-        if plan is not None and plan.base and not await _measured(job, "base", _source(job, 0)):
+        if plan is not None and plan.base and not await _measured(job, "base", 0):
             return False
         for index in range(len(names) if until is None else names.index(until) + 1):
             if index >= position.stage:
                 if not await _stage(job, index, position):
                     return False
                 position = run.position()
-            if plan is not None and not await _measured(job, names[index], _source(job, index + 1)):
+            if plan is not None and not await _measured(job, names[index], index + 1):
                 return False
     return True
 
@@ -97,11 +97,13 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
     return True
 
 
-async def _measured(job: Job, name: str, checkpoint: Checkpoint) -> bool:
-    """Measures a checkpoint, unless that has been done. Returns whether it is done; False after a halt."""
+async def _measured(job: Job, name: str, index: int) -> bool:
+    """Measures what a stage begins with, by the name of what made it, unless that has been done. Returns whether it is
+    done; False after a halt."""
     target = job.run.measurement(name)
     if not target.exists():
         job.watcher.note(f"measuring {name}")
+        checkpoint = _source(job, index)
         found = await evaluate(job.recipe, checkpoint, _engine(job, checkpoint), target, job.halt)
         if found is None:
             return False
