@@ -24,7 +24,7 @@ from forethought.errors import ForethoughtError
 from forethought.model.registry import resolve
 from forethought.settings import load_settings
 from training import report, workload
-from training.contestants import CONTESTANTS, OURS, Contestant
+from training.contestants import KEYS, OURS, Contestant, contestants
 
 SCHEMA_VERSION = 1
 MOST_STEPS = 100
@@ -45,6 +45,7 @@ def main() -> None:
         "schema_version": SCHEMA_VERSION,
         "machine": machine(),
         "threads": options.threads,
+        "dtype": options.dtype,
         "seconds": options.minutes * 60,
         "workload": {
             "family": workload.FAMILY,
@@ -61,7 +62,7 @@ def main() -> None:
         "judged": {},
         "failures": [],
     }
-    for contestant in CONTESTANTS:
+    for contestant in contestants(options.dtype):
         if not options.only or contestant.key in options.only:
             document["results"].append(learn(contestant, problems, document, options))
     judge(document, held_out, options)
@@ -79,13 +80,19 @@ def arguments() -> argparse.Namespace:
     add("--peers-python", default=peers, help="the Python that has TRL (default: this one)")
     add("--model", default="smollm2-135m-instruct", help="a model's name, or its Hugging Face directory")
     add("--work", type=Path, default=Path("build/rl-benchmark"), help="keeps logs and learned weights")
-    add("--only", nargs="+", metavar="KEY", choices=[c.key for c in CONTESTANTS], help="only these contestants")
+    add("--only", nargs="+", metavar="KEY", choices=KEYS, help="only these contestants")
     add("--minutes", type=float, default=2.0, help="wall time that each one learns for")
     add("--steps", type=int, default=MOST_STEPS, help="most steps of each one")
     add("--prompts", type=int, default=workload.PROMPTS, help="problems of a step")
     add("--samples", type=int, default=workload.SAMPLES, help="attempts at each")
     add("--held-out", type=int, default=64, help="problems that the judgement rests on")
     add("--threads", type=int, default=psutil.cpu_count(logical=False), help="default: one per physical core")
+    add(
+        "--dtype",
+        choices=["bfloat16", "float32"],
+        default=natural_dtype(),
+        help="of the arithmetic (default: %(default)s)",
+    )
     add("--publish", type=Path, metavar="DIR", help="write rl-benchmark.md and .json there")
     options = parser.parse_args()
     options.work = options.work.resolve()
@@ -94,6 +101,11 @@ def arguments() -> argparse.Namespace:
     except ForethoughtError as error:
         parser.error(str(error))
     return options
+
+
+def natural_dtype() -> str:
+    """What this processor multiplies fastest."""
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(machine()["instructions"]) else "float32"
 
 
 def learn(
@@ -161,6 +173,7 @@ def asked(problems: list[dict[str, Any]], samples: int, options: argparse.Namesp
     directory = options.checkpoint.directory
     return {
         "threads": options.threads,
+        "dtype": options.dtype,
         "model_dir": str(directory),
         "problems": problems,
         "samples": samples,

@@ -28,7 +28,7 @@ from forethought.train.torch_backend import TorchBackend
 async def main() -> None:
     """Learns until the time is up."""
     job, emit = begin()
-    threads, dtype = job["threads"], "bfloat16"
+    threads, dtype = job["threads"], job["dtype"]
     settings = load_settings(engine=EngineSettings(threads=threads, dtype=dtype))
     checkpoint = resolve(job["model_dir"], settings)
     adapter = lora(checkpoint, job) if job["train"] == "adapter" else None

@@ -21,7 +21,7 @@ from forethought.settings import EngineSettings, load_settings
 async def main() -> None:
     """Takes the weights in turn."""
     job, emit = begin()
-    settings = load_settings(engine=EngineSettings(threads=job["threads"], dtype="bfloat16"))
+    settings = load_settings(engine=EngineSettings(threads=job["threads"], dtype=job["dtype"]))
     checkpoint = resolve(job["model_dir"], settings)
     engine = NativeEngine(checkpoint, settings)
     await engine.start()

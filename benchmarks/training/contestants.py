@@ -29,19 +29,28 @@ class Contestant:
 
 # Groups whose rewards are all the same have no gradient. `rl` leaves them out; TRL computes them.
 SPARING, SAME_WORK = {"skip_flat": True}, {"skip_flat": False}
-# What is trained is float32 in both; PEFT keeps a new adapter so on a bfloat16 base.
 STATIC = {"generation": "static", "batch": 16}
 TRL = {
-    "all": STATIC | {"weights": "float32", "autocast": True},
-    "adapter": STATIC | {"weights": "bfloat16", "autocast": False},
+    # What is trained is float32 in both; PEFT keeps a new adapter so on a bfloat16 base.
+    "bfloat16": {
+        "all": STATIC | {"weights": "float32", "autocast": True},
+        "adapter": STATIC | {"weights": "bfloat16", "autocast": False},
+    },
+    "float32": dict.fromkeys(TITLES, STATIC | {"weights": "float32", "autocast": False}),
 }
 
-CONTESTANTS = tuple(
-    contestant
-    for train in TITLES
-    for contestant in (
-        Contestant(OURS, train, "forethought_learner.py", SPARING),
-        Contestant(OURS, train, "forethought_learner.py", SAME_WORK, brief=True),
-        Contestant(THEIRS, train, "trl_peer.py", TRL[train]),
+
+def contestants(dtype: str) -> tuple[Contestant, ...]:
+    """Everyone, computing in this dtype."""
+    return tuple(
+        contestant
+        for train in TITLES
+        for contestant in (
+            Contestant(OURS, train, "forethought_learner.py", SPARING),
+            Contestant(OURS, train, "forethought_learner.py", SAME_WORK, brief=True),
+            Contestant(THEIRS, train, "trl_peer.py", TRL[dtype][train]),
+        )
     )
-)
+
+
+KEYS = tuple(each.key for each in contestants("float32"))

@@ -159,7 +159,8 @@ Written by `benchmarks/rl.py`; `benchmarks/README.md` says how the figures are m
 {", ".join(f"{name} {version}" for name, version in sorted(versions.items()))}.
 
 Steps of {work["prompts"]} problems × {work["samples"]} attempts of at most {work["new_tokens"]} tokens:
-{work["family"]}, level {work["level"]}, prompts of {work["prompt_tokens"]:.0f} tokens on average.
+{work["family"]}, level {work["level"]}, prompts of {work["prompt_tokens"]:.0f} tokens on average. Arithmetic in
+{document["dtype"]}.
 {disturbed(document)}
 ## What a step costs
 
