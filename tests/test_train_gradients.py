@@ -10,7 +10,7 @@ from forethought.model.decoder import Linear
 from forethought.model.lora_layers import Derived, LoraLinear
 from forethought.model.norm import rms_norm
 from forethought.model.rope import rotate
-from forethought.train.packing import pack_rows
+from forethought.train.packing import Taught, pack_rows
 from forethought.train.scoring import CHUNK, _Logprobs
 from forethought.train.tree_attention import TreeAttention
 from learner_scene import some_rows
@@ -58,6 +58,27 @@ def test_log_probabilities_over_several_chunks(rows: tuple[int, ...] | None) -> 
     assert gradcheck(logprobs, (hidden, trained), fast_mode=True)
     plain = (hidden @ table.T).log_softmax(-1).gather(1, targets[:, None])[:, 0]
     torch.testing.assert_close(logprobs(hidden, trained), plain)
+
+
+@pytest.mark.parametrize("rows", [None, (1, 4)], ids=["whole table", "rows"])
+def test_divergences_from_a_teacher(rows: tuple[int, ...] | None) -> None:
+    count = CHUNK + 3
+    hidden, table, teacher, states = wanted(count, 4), wanted(6, 4), wanted(6, 4).detach() * 2, wanted(3, 4).detach()
+    targets = torch.arange(count) % 6
+    ids = None if rows is None else torch.tensor(rows)
+    taught = Taught(torch.tensor([0, 5, CHUNK + 1]), states)
+
+    def logprobs(hidden_NC: torch.Tensor, trained: torch.Tensor) -> torch.Tensor:
+        whole = trained.detach() if ids is None else table.detach().index_copy(0, ids, trained.detach())
+        return apply(_Logprobs, hidden_NC, targets, whole, trained, ids, taught, teacher)
+
+    trained = table if ids is None else table.detach()[ids].requires_grad_()
+    assert gradcheck(logprobs, (hidden, trained), fast_mode=True)
+    plain = (hidden @ table.T).log_softmax(-1)
+    expected = plain.gather(1, targets[:, None])[:, 0]
+    wanted_M = (states @ teacher.T).log_softmax(-1)
+    expected[taught.places_M] = (wanted_M.exp() * (plain[taught.places_M] - wanted_M)).sum(-1)
+    torch.testing.assert_close(logprobs(hidden, trained), expected)
 
 
 def test_a_low_rank_update() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,13 +14,22 @@ from forethought.model.conversation import Conversation, Message, Thinking, Tool
 from forethought.reasoning.effort import thinking_budget
 from forethought.settings import EngineSettings, Settings
 from forethought.train.adapter import fresh_adapter
-from forethought.train.replay import Answer, ordinary_prompts, replay_answers, replay_row
+from forethought.train.replay import (
+    Answer,
+    made_up_prompts,
+    ordinary_prompts,
+    plain_row,
+    replay_answers,
+    replay_row,
+    taught,
+)
 from forethought.train.rows import Row
 from forethought.train.sft import SftLoop, TaughtRows
 from forethought.train.sft_settings import ReplaySettings, SftSettings
+from forethought.train.teacher import Teacher
 from forethought.train.torch_backend import TorchBackend
 from forethought.train.traces import trace_row
-from learner_scene import FLOAT32
+from learner_scene import FLOAT32, learner
 
 QUESTION = Conversation((Message.of("user", "What is 2 + 3?"),))
 SOLUTION = (Thinking("2+3=5"), Message.of("assistant", "5"))
@@ -160,17 +170,44 @@ def test_replayed_answers_stand_with_thinking_and_without(checkpoint: Checkpoint
     assert thought[-4] == checkpoint.renderer.thinking.end_ids[-1]
 
 
+def test_nothing_is_left_to_learn_of_an_answer_while_the_model_is_the_base(checkpoint: Checkpoint) -> None:
+    answers = [Answer("Hello!", (40, 41, 42)), Answer("Why?", (43, 44, 45, 46))]
+    settings = sft_settings(replay=ReplaySettings(share=0.99, thinking=0))
+    fresh = backend(checkpoint)
+    stage = SftLoop("cold", settings, fresh, 11, answers, Teacher(checkpoint, FLOAT32))
+    step = asyncio.run(stage.step(0))
+    assert step.metrics["divergence"] == pytest.approx(0, abs=2e-4)  # the rows of the markers are new
+    moved = SftLoop("cold", settings, learner(checkpoint), 11, answers, Teacher(checkpoint, FLOAT32))
+    assert asyncio.run(moved.step(0)).metrics["divergence"] > 1e-3
+
+
+def test_what_is_thought_before_an_answer_has_no_teacher(checkpoint: Checkpoint) -> None:
+    answer = Answer("Hello!", (40, 41, 42))
+    [states_LC] = Teacher(checkpoint, FLOAT32).states([plain_row(checkpoint, answer)])
+    [branch] = taught(replay_row(checkpoint, answer, "low", Random(0)), states_LC).branches
+    assert branch.teacher_LC is not None
+    taught_L = ~np.isnan(branch.teacher_LC).any(-1)
+    assert taught_L.tolist() == [False] * (len(branch.token_ids) - 3) + [True] * 3
+
+
+def test_the_base_makes_up_prompts(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=8192)
+    prompts = made_up_prompts(checkpoint, Settings(cache_dir=tmp_path, engine=engine), 24, seed=1)
+    assert len(set(prompts)) == len(prompts)
+    assert all(prompt == prompt.strip() != "" for prompt in prompts)
+
+
 def test_the_bases_answers_are_sampled_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
     engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=8192)
     settings, path = Settings(cache_dir=tmp_path, engine=engine), tmp_path / "run" / "replay.jsonl"
-    answers = replay_answers(checkpoint, settings, path, tokens=4, seed=1)
+    answers = replay_answers(checkpoint, settings, path, made_up=0, tokens=4, seed=1)
     assert {answer.prompt for answer in answers} <= set(ordinary_prompts())
     assert len(answers) > 250
     assert all(1 <= len(answer.token_ids) <= 4 for answer in answers)
     written = path.stat().st_mtime_ns
-    assert replay_answers(checkpoint, settings, path, tokens=4, seed=1) == answers
+    assert replay_answers(checkpoint, settings, path, made_up=0, tokens=4, seed=1) == answers
     assert path.stat().st_mtime_ns == written
-    assert replay_answers(checkpoint, settings, path, tokens=4, seed=2) != answers
+    assert replay_answers(checkpoint, settings, path, made_up=0, tokens=4, seed=2) != answers
 
 
 def test_the_prompts_are_many_and_different() -> None:

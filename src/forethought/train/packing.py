@@ -8,15 +8,22 @@ unpacked rows have the same loss.
 Sizes: T tokens of a pack, N learned tokens.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from forethought.errors import TrainError
 from forethought.train.rows import Branch, Row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ALIGNMENT = 16
 """A pack has a multiple of so many tokens. Kernels are made anew for every shape, so few shapes are fast."""
@@ -36,6 +43,14 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Taught:
+    """The learned tokens at `places_M` (among the N of a pack) are learned from a teacher: its hidden states."""
+
+    places_M: torch.Tensor
+    states_MC: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Pack:
     """One forward pass. The hidden state at `predictors_N` predicts `targets_N`; `order_N` is each learned token's
     place among all those of the rows that were packed. `tokens` counts without the filling at the end."""
@@ -50,6 +65,7 @@ class Pack:
     advantages_N: torch.Tensor
     sampler_logprobs_N: torch.Tensor | None
     reference_logprobs_N: torch.Tensor | None
+    taught: Taught | None
 
 
 def pack_rows(rows: Sequence[Row], limit: int, context_length: int) -> list[Pack]:
@@ -130,7 +146,7 @@ def _pack(rows: list[tuple[Row, int]]) -> Pack:
     return writer.pack()
 
 
-def _write(writer: "_Writer", rows: list[tuple[Row, int]], parents: tuple[int, ...], depth: int) -> None:
+def _write(writer: _Writer, rows: list[tuple[Row, int]], parents: tuple[int, ...], depth: int) -> None:
     """Writes rows whose prompts agree in the first `depth` tokens, which `parents` hold."""
     start = 0
     while start < len(rows):
@@ -161,6 +177,7 @@ class _Writer:
         self._segments: list[Segment] = []
         self._learned: list[tuple[int, int, int]] = []
         self._numbers: list[tuple[float, float | None, float | None]] = []
+        self._taught: list[tuple[int, NDArray[np.float32]]] = []
 
     def segment(self, token_ids: Sequence[int], position: int, parents: tuple[int, ...]) -> int:
         """Writes a segment whose first token has this position, and returns its index."""
@@ -191,9 +208,11 @@ class _Writer:
 
     def _learn(self, branch: Branch, start: int, before: int, first: int) -> None:
         """Notes the learned tokens of a branch that begins at `start`; the token `before` predicts its first."""
-        sampler, reference = branch.sampler_logprobs, branch.reference_logprobs
+        sampler, reference, teacher = branch.sampler_logprobs, branch.reference_logprobs, branch.teacher_LC
         for index, (token, learned) in enumerate(zip(branch.token_ids, branch.learned, strict=True)):
             if learned:
+                if teacher is not None and not np.isnan(teacher[index, 0]):
+                    self._taught.append((len(self._learned), teacher[index]))
                 self._learned.append((start + index - 1 if index else before, token, first))
                 first += 1
                 self._numbers.append(
@@ -220,6 +239,7 @@ class _Writer:
             advantages_N=torch.tensor(advantages, dtype=torch.float32),
             sampler_logprobs_N=_numbers(samplers),
             reference_logprobs_N=_numbers(references),
+            taught=_taught(self._taught),
         )
 
 
@@ -229,6 +249,13 @@ def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
         if left != right:
             return index
     return min(len(one), len(other))
+
+
+def _taught(states: Sequence[tuple[int, NDArray[np.float32]]]) -> Taught | None:
+    if not states:
+        return None
+    places, rows = zip(*states, strict=True)
+    return Taught(torch.tensor(places), torch.tensor(np.stack(rows)))
 
 
 def _numbers(values: tuple[float | None, ...]) -> torch.Tensor | None:

@@ -1,7 +1,8 @@
-"""The base's own answers to ordinary prompts, which fine-tuning shows again so that the model stays able to chat.
+"""The base's own conversations, which fine-tuning shows again so that the model stays able to chat.
 
-They are sampled once, at temperature 1: then what they teach a model that still is the base is, on average, nothing.
-They are kept as token ids beside what they were made from, and made again only when that has changed.
+Some answer ordinary prompts that come with the package; the prompts of the others the base makes up itself, which
+covers what it was taught better than any list (Magpie, https://arxiv.org/abs/2406.08464). They are sampled once, at
+temperature 1, kept as token ids beside what they were made from, and made again only when that has changed.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from forethought.engine.protocol import Limits, Request, Sampling
+import numpy as np
+
+from forethought.engine.protocol import Completion, Limits, Request, Sampling
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Conversation, Effort, Message, Thinking
 from forethought.reasoning.effort import thinking_budget
@@ -23,9 +27,13 @@ from forethought.train.rows import Branch, Row
 from forethought.train.seeds import seed_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from forethought.settings import Settings
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+PROMPT_TOKENS: Final = 64
+"""The most of a prompt that the base makes up."""
 
 THOUGHTS: Final[dict[Effort, tuple[str, ...]]] = {
     "low": ("An ordinary question. I answer it.", "Nothing to work out here."),
@@ -56,9 +64,11 @@ def ordinary_prompts() -> tuple[str, ...]:
     return tuple((files("forethought.train") / "prompts.txt").read_text(encoding="utf-8").splitlines())
 
 
-def replay_answers(checkpoint: Checkpoint, settings: Settings, path: Path, *, tokens: int, seed: int) -> list[Answer]:
-    """The answers of the checkpoint's base, of at most `tokens` tokens each: from the file at `path` if it fits, else
-    sampled with an engine of its own, and written there.
+def replay_answers(
+    checkpoint: Checkpoint, settings: Settings, path: Path, *, made_up: int, tokens: int, seed: int
+) -> list[Answer]:
+    """The answers of the checkpoint's base to the ordinary prompts and to about so many that it makes up, of at most
+    `tokens` tokens each: from the file at `path` if it fits, else sampled with an engine of its own, and written there.
 
     Raises:
         CheckpointError: the base cannot be read.
@@ -67,9 +77,17 @@ def replay_answers(checkpoint: Checkpoint, settings: Settings, path: Path, *, to
     base = checkpoint if checkpoint.adapter is None else Checkpoint.open(checkpoint.directory)
     prompts = ordinary_prompts()
     wording = hashlib.sha256("\n".join(prompts).encode()).hexdigest()
-    head = {"schema_version": SCHEMA_VERSION, "base": base.digest(), "prompts": wording, "tokens": tokens, "seed": seed}
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "base": base.digest(),
+        "prompts": wording,
+        "made_up": made_up,
+        "tokens": tokens,
+        "seed": seed,
+    }
     kept = _read(path, head)
     if kept is None:
+        prompts = (*prompts, *made_up_prompts(base, settings, made_up, seed=seed))
         kept = sampled_answers(base, settings, prompts, tokens=tokens, seed=seed)
         partial = path.with_name(f".{path.name}.partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -79,17 +97,32 @@ def replay_answers(checkpoint: Checkpoint, settings: Settings, path: Path, *, to
     return kept
 
 
+def plain_row(checkpoint: Checkpoint, answer: Answer) -> Row:
+    """The row of an answer as the base gave it."""
+    conversation = Conversation((Message.of("user", answer.prompt),))
+    return Row(checkpoint.renderer.render(conversation, think=False).token_ids, (Branch.of(answer.token_ids),))
+
+
 def replay_row(checkpoint: Checkpoint, answer: Answer, effort: Effort | None, rng: Random) -> Row:
     """A row of which the answer is learned; with an effort, behind a short thinking that is learned too."""
     renderer = checkpoint.renderer
     conversation = Conversation((Message.of("user", answer.prompt),))
     if effort is None:
-        return Row(renderer.render(conversation, think=False).token_ids, (Branch.of(answer.token_ids),))
+        return plain_row(checkpoint, answer)
     budget = thinking_budget(effort, checkpoint.capabilities.context_length)
     asked = Conversation(conversation.items, effort=effort, budget=budget)
     # An output of thinking alone ends with the stop token, in whose place the answer comes.
     thought = renderer.render_output((Thinking(rng.choice(THOUGHTS[effort])),))[:-1]
     return Row(renderer.render(asked, think=True).token_ids, (Branch.of((*thought, *answer.token_ids)),))
+
+
+def taught(row: Row, states_LC: NDArray[np.float32]) -> Row:
+    """A replayed row that is learned from a teacher, whose states are those of the answer; what is thought before it
+    is learned as it stands."""
+    [branch] = row.branches
+    length, width = states_LC.shape
+    thought = np.full((len(branch.token_ids) - length, width), np.nan, np.float32)
+    return replace(row, branches=(replace(branch, teacher_LC=np.concatenate((thought, states_LC))),))
 
 
 def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:
@@ -101,23 +134,46 @@ def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:
     return [Answer(line["prompt"], tuple(line["token_ids"])) for line in others]
 
 
+def made_up_prompts(base: Checkpoint, settings: Settings, count: int, *, seed: int) -> list[str]:
+    """What a checkpoint itself would be asked: it goes on where a user's text begins. Asked for so often; what does not
+    end, is empty, holds a special token or came before is left out."""
+    if not count:
+        return []
+    renderer, tokenizer = base.renderer, base.tokenizer
+    begun = [renderer.render(Conversation((Message.of("user", text),)), think=False).token_ids for text in "AB"]
+    start = tuple(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*begun, strict=False)))
+    completions = _sampled(base, settings, [start] * count, tokens=PROMPT_TOKENS, place=(seed, "prompt"))
+    ended = (one.token_ids[:-1] for one in completions if one.finished.reason == "stop_token")
+    texts = (tokenizer.decode(ids).strip() for ids in ended if tokenizer.special_ids.isdisjoint(ids))
+    return list(dict.fromkeys(filter(None, texts)))
+
+
 def sampled_answers(
     base: Checkpoint, settings: Settings, prompts: Sequence[str], *, tokens: int, seed: int
 ) -> list[Answer]:
     """What a checkpoint says to each prompt, in at most `tokens` tokens, at temperature 1; empty answers left out."""
+    asked = [
+        base.renderer.render(Conversation((Message.of("user", prompt),)), think=False).token_ids for prompt in prompts
+    ]
+    completions = _sampled(base, settings, asked, tokens=tokens, place=(seed, "replay"))
+    pairs = zip(prompts, completions, strict=True)
+    return [Answer(prompt, completion.token_ids) for prompt, completion in pairs if completion.token_ids]
+
+
+def _sampled(
+    base: Checkpoint, settings: Settings, prompts: Sequence[tuple[int, ...]], *, tokens: int, place: tuple[object, ...]
+) -> list[Completion]:
+    """How the base goes on behind each prompt."""
     from forethought.engine.native import NativeEngine
 
-    renderer = base.renderer
     requests = [
         Request(
             id=str(index),
-            prompt_ids=renderer.render(Conversation((Message.of("user", prompt),)), think=False).token_ids,
-            limits=Limits(tokens, renderer.stop_token_ids),
-            sampling=Sampling(seed=seed_of(seed, "replay", index)),
+            prompt_ids=prompt_ids,
+            limits=Limits(tokens, base.renderer.stop_token_ids),
+            sampling=Sampling(seed=seed_of(*place, index)),
         )
-        for index, prompt in enumerate(prompts)
+        for index, prompt_ids in enumerate(prompts)
     ]
     with NativeEngine(base, settings) as engine:
-        completions = engine.generate(requests)
-    pairs = zip(prompts, completions, strict=True)
-    return [Answer(prompt, completion.token_ids) for prompt, completion in pairs if completion.token_ids]
+        return engine.generate(requests)

@@ -4,8 +4,15 @@ Tokens come as they were rendered or sampled and are never made out of text agai
 branch is worth stands in it as a number.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +23,8 @@ class Branch:
     tool results) are read only. `advantage` is what the whole branch is worth; for a worked solution its weight.
     `sampler_logprobs` are the log-probabilities under the weights that sampled the tokens, and `reference_logprobs`
     those under the weights that a KL term holds on to; each has a number for every token, and only those of learned
-    tokens count.
+    tokens count. `teacher_LC` are the base's hidden states that predict the L tokens: where there is one (a row that is
+    not NaN), what is learned is the base's whole distribution instead of the one token.
     """
 
     token_ids: tuple[int, ...]
@@ -24,15 +32,16 @@ class Branch:
     advantage: float = 1.0
     sampler_logprobs: tuple[float, ...] | None = None
     reference_logprobs: tuple[float, ...] | None = None
+    teacher_LC: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("learned", "sampler_logprobs", "reference_logprobs"):
+        for name in ("learned", "sampler_logprobs", "reference_logprobs", "teacher_LC"):
             given = getattr(self, name)
             if given is not None and len(given) != len(self.token_ids):
                 raise ValueError(f"{name} has {len(given)} entries for {len(self.token_ids)} tokens")
 
     @classmethod
-    def of(cls, token_ids: Sequence[int], advantage: float = 1.0) -> "Branch":
+    def of(cls, token_ids: Sequence[int], advantage: float = 1.0) -> Branch:
         """A branch of which every token is learned."""
         return cls(tuple(token_ids), (True,) * len(token_ids), advantage)
 

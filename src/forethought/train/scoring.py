@@ -4,7 +4,10 @@ Scores exist for a few dozen tokens at a time. What the gradient needs of them i
 token's log-probability to its hidden state, which the loss only has to scale. So nothing is computed twice, and one row
 of C numbers is kept for a token instead of one of V.
 
-Sizes: N learned tokens, C hidden size, V vocabulary, R rows of the output that are trained.
+A token with a teacher stands for the teacher's whole distribution. In place of its log-probability comes the expected
+one less the teacher's own: minus the divergence from the teacher, 0 where both agree (https://arxiv.org/abs/1503.02531).
+
+Sizes: N learned tokens, M of them with a teacher, C hidden size, V vocabulary, R rows of the output that are trained.
 """
 
 import threading
@@ -15,13 +18,33 @@ import torch
 from forethought.model.autograd import apply
 from forethought.model.decoder import Decoder
 from forethought.model.lora_layers import TokenRowEmbedding, TokenRowHead
+from forethought.train.packing import Pack, Taught
+from forethought.train.tree_attention import TreeAttention
 
 CHUNK = 128
 """Tokens whose scores exist at once."""
 
 
-def token_logprobs(decoder: Decoder, hidden_NC: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
-    """Float32 `logprobs_N` of the targets, each predicted by its hidden state."""
+def predicting_states(decoder: Decoder, pack: Pack) -> torch.Tensor:
+    """The hidden states of a pack that predict its learned tokens, `hidden_NC` in the pack's order."""
+    attention = TreeAttention(pack, decoder.config)
+    token_ids_BT = pack.token_ids_T[None]
+    # The stream between the layers is float32: sixty additions in bfloat16 would blur it.
+    embeddings_BTC = decoder.embed(token_ids_BT).float()
+    hidden_BTC = decoder(token_ids_BT, pack.positions_T[None], embeddings_BTC=embeddings_BTC, attention=attention)
+    return hidden_BTC[0].index_select(0, pack.predictors_N)
+
+
+def token_logprobs(
+    decoder: Decoder,
+    hidden_NC: torch.Tensor,
+    targets_N: torch.Tensor,
+    taught: Taught | None = None,
+    teacher_VC: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Float32 `logprobs_N` of the targets, each predicted by its hidden state. For those that are `taught`, minus
+    the divergence from their teacher, whose output table is `teacher_VC` (None: the decoder's own without
+    its trained rows)."""
     head = decoder.model.embed_tokens if decoder.lm_head is None else decoder.lm_head
     if isinstance(head, TokenRowEmbedding | TokenRowHead):
         rows = head.token_adapter
@@ -31,21 +54,23 @@ def token_logprobs(decoder: Decoder, hidden_NC: torch.Tensor, targets_N: torch.T
         table_VC, trained, ids_R = head.weight.detach(), head.weight, None
     if not torch.is_grad_enabled():
         trained = trained.detach()  # a parameter asks for a gradient even where none is taken
-    return apply(_Logprobs, hidden_NC, targets_N, table_VC, trained, ids_R)
+    if teacher_VC is None:
+        teacher_VC = head.weight.detach()
+    return apply(_Logprobs, hidden_NC, targets_N, table_VC, trained, ids_R, taught, teacher_VC)
 
 
 class _Workspace(threading.local):
-    """Scores as computed, and in the wider dtype twice. Allocated once a thread: to get as much fresh memory for each
-    chunk would take the kernel a quarter of the time."""
+    """Scores as computed, and in the wider dtype three times. Allocated once a thread: to get as much fresh memory for
+    each chunk would take the kernel a quarter of the time."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[int, torch.dtype, torch.dtype], tuple[torch.Tensor, ...]] = {}
 
     def buffers(self, vocabulary: int, dtype: torch.dtype, wide: torch.dtype) -> tuple[torch.Tensor, ...]:
-        """Tables of `CHUNK` rows: one of `dtype`, two of `wide`."""
+        """Tables of `CHUNK` rows: one of `dtype`, three of `wide`."""
         key = vocabulary, dtype, wide
         if key not in self._buffers:
-            self._buffers = {key: tuple(torch.empty(CHUNK, vocabulary, dtype=each) for each in (dtype, wide, wide))}
+            self._buffers = {key: tuple(torch.empty(CHUNK, vocabulary, dtype=each) for each in (dtype, *[wide] * 3))}
         return self._buffers[key]
 
 
@@ -63,6 +88,8 @@ class _Logprobs(torch.autograd.Function):
         table_VC: torch.Tensor,
         trained: torch.Tensor,
         ids_R: torch.Tensor | None,
+        taught: Taught | None = None,
+        teacher_VC: torch.Tensor | None = None,
     ) -> torch.Tensor:
         wide = torch.promote_types(hidden_NC.dtype, torch.float32)
         logprobs_N = torch.empty(len(hidden_NC), dtype=wide)
@@ -71,46 +98,94 @@ class _Logprobs(torch.autograd.Function):
         kept: list[torch.Tensor] = []
         for start in range(0, len(hidden_NC), CHUNK):
             chunk = slice(start, start + CHUNK)
-            own_nC = table_VC[targets_N[chunk]]
-            logprobs_N[chunk], wide_shares_nV = _chunk(hidden_NC[chunk], targets_N[chunk], own_nC, table_VC, wide)
+            hidden_nC, targets_n = hidden_NC[chunk], targets_N[chunk]
+            own_nC = table_VC[targets_n]
+            places_m = q_mV = None
+            if taught is not None and teacher_VC is not None:
+                here = (taught.places_M >= start) & (taught.places_M < start + len(hidden_nC))
+                places_m = taught.places_M[here] - start
+                q_mV = _distribution(taught.states_MC[here], teacher_VC, hidden_NC.dtype, wide)
+                own_nC[places_m] = q_mV @ table_VC
+            logprobs_n, wide_shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, places_m)
+            if places_m is not None and q_mV is not None:
+                logprobs_n[places_m] -= torch.xlogy(q_mV.to(wide), q_mV.to(wide)).sum(-1)
+            logprobs_N[chunk] = logprobs_n
             if not (wants_hidden or wants_table):
                 continue
             shares_nV = _workspace.buffers(len(table_VC), hidden_NC.dtype, wide)[0][: len(own_nC)].copy_(wide_shares_nV)
             if slopes_NC is not None:
                 slopes_NC[chunk] = own_nC - shares_nV @ table_VC
             if wants_table:
-                kept.append(shares_nV.clone() if ids_R is None else shares_nV[:, ids_R])
-        ctx.save_for_backward(hidden_NC, targets_N, slopes_NC, ids_R, torch.cat(kept) if kept else None)
+                kept.append(_surplus(shares_nV, targets_n, ids_R, places_m, q_mV))
+        ctx.save_for_backward(hidden_NC, slopes_NC, torch.cat(kept) if kept else None)
         ctx.trained_dtype = trained.dtype
         return logprobs_N
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden_NC, targets_N, slopes_NC, ids_R, shares = ctx.saved_tensors
+        hidden_NC, slopes_NC, surplus = ctx.saved_tensors
         grad_N1 = grads[0].to(hidden_NC.dtype)[:, None]
         of_hidden = None if slopes_NC is None else slopes_NC * grad_N1
         of_trained = None
-        if shares is not None:
-            weights = -shares * grad_N1
-            if ids_R is None:
-                weights.scatter_add_(1, targets_N[:, None], grad_N1)
-            else:
-                weights += (targets_N[:, None] == ids_R) * grad_N1
-            of_trained = (weights.t() @ hidden_NC).to(ctx.trained_dtype)
-        return of_hidden, None, None, of_trained, None
+        if surplus is not None:
+            of_trained = ((surplus * grad_N1).t() @ hidden_NC).to(ctx.trained_dtype)
+        return of_hidden, None, None, of_trained, None, None, None
+
+
+def _distribution(
+    states_mC: torch.Tensor, teacher_VC: torch.Tensor, dtype: torch.dtype, wide: torch.dtype
+) -> torch.Tensor:
+    """A teacher's `shares_mV`; valid until the next chunk, as long as no other table of this dtype is asked for."""
+    buffers = _workspace.buffers(len(teacher_VC), dtype, wide)
+    raw, shares = (buffer[: len(states_mC)] for buffer in (buffers[0], buffers[3]))
+    torch.mm(states_mC.to(dtype), teacher_VC.t(), out=raw)
+    torch.softmax(raw.to(wide), -1, out=shares)
+    return shares.to(dtype)
+
+
+def _surplus(
+    shares_nV: torch.Tensor,
+    targets_n: torch.Tensor,
+    ids_R: torch.Tensor | None,
+    places_m: torch.Tensor | None,
+    q_mV: torch.Tensor | None,
+) -> torch.Tensor:
+    """What should be there less what is: for all of the vocabulary, or for the tokens `ids_R`."""
+    if ids_R is None:
+        surplus = -shares_nV
+        wanted = torch.zeros_like(surplus).scatter_(1, targets_n[:, None], 1.0)
+    else:
+        surplus = -shares_nV[:, ids_R]
+        wanted = (targets_n[:, None] == ids_R).to(surplus.dtype)
+    if places_m is not None and q_mV is not None:
+        wanted[places_m] = q_mV if ids_R is None else q_mV[:, ids_R]
+    return surplus.add_(wanted)
 
 
 def _chunk(
-    hidden_nC: torch.Tensor, targets_n: torch.Tensor, own_nC: torch.Tensor, table_VC: torch.Tensor, wide: torch.dtype
+    hidden_nC: torch.Tensor,
+    targets_n: torch.Tensor,
+    own_nC: torch.Tensor,
+    table_VC: torch.Tensor,
+    wide: torch.dtype,
+    places_m: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`logprobs_n`, and the softmax `shares_nV`; the latter is valid until the next chunk."""
     buffers = _workspace.buffers(len(table_VC), hidden_nC.dtype, wide)
-    raw, scores, shares = (buffer[: len(hidden_nC)] for buffer in buffers)
+    raw, scores, shares = (buffer[: len(hidden_nC)] for buffer in buffers[:3])
     torch.mm(hidden_nC, table_VC.t(), out=raw)
     scores.copy_(raw)
     # A product rounds its results to the short dtype. The target's own score counts most: it is taken exactly.
     own_n = (hidden_nC.to(wide) * own_nC.to(wide)).sum(-1)
-    scores.scatter_(1, targets_n[:, None], own_n[:, None])
+    exact_n = own_n
+    if places_m is not None and len(places_m):
+        exact_n = scores.gather(1, targets_n[:, None])[:, 0].where(_among(places_m, len(own_n)), own_n)
+    scores.scatter_(1, targets_n[:, None], exact_n[:, None])
     torch.softmax(scores, -1, out=shares)
     # The best token's share tells the logarithm of the sum, and is never too small for it.
     return own_n - scores.amax(-1) + shares.amax(-1).log(), shares
+
+
+def _among(places_m: torch.Tensor, count: int) -> torch.Tensor:
+    """Which of so many places are among these."""
+    return torch.zeros(count, dtype=torch.bool).index_fill_(0, places_m, True)

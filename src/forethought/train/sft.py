@@ -11,12 +11,14 @@ from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from forethought.errors import TrainError
 from forethought.model.conversation import Effort
 from forethought.tasks.registry import family
 from forethought.train import losses
-from forethought.train.replay import Answer, replay_row
-from forethought.train.rows import Row
+from forethought.train.replay import Answer, plain_row, replay_row, taught
+from forethought.train.rows import Branch, Row, branches
 from forethought.train.schedule import learning_rate
 from forethought.train.seeds import seed_of
 from forethought.train.sft_settings import SftSettings
@@ -24,17 +26,27 @@ from forethought.train.stage import Step
 from forethought.train.traces import trace_row
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from forethought.model.checkpoint import Checkpoint
     from forethought.train.backend import Backend
+    from forethought.train.teacher import Teacher
 
 
 class SftLoop:
-    """A stage of supervised fine-tuning on a backend, step by step. `answers` are the base's own, for the replay."""
+    """A stage of supervised fine-tuning on a backend, step by step. `answers` are the base's own, for the replay, and
+    `teacher` is that base: without one, the answers are learned as they stand."""
 
     kind = "sft"
 
     def __init__(
-        self, name: str, settings: SftSettings, backend: Backend, seed: int, answers: Sequence[Answer] = ()
+        self,
+        name: str,
+        settings: SftSettings,
+        backend: Backend,
+        seed: int,
+        answers: Sequence[Answer] = (),
+        teacher: Teacher | None = None,
     ) -> None:
         """Raises `TaskError` or `TrainError` for a family or level that does not exist, or answers that are missing."""
         self.name = name
@@ -42,7 +54,7 @@ class SftLoop:
         self.save_every = settings.save_every
         self._settings = settings
         self._backend = backend
-        self._rows = TaughtRows(backend.checkpoint, settings, (seed, name), answers)
+        self._rows = TaughtRows(backend.checkpoint, settings, (seed, name), answers, teacher)
 
     def state(self) -> dict[str, Any]:
         """Nothing: all follows from the step."""
@@ -63,7 +75,8 @@ class SftLoop:
             number, steps=settings.steps, peak=settings.learning_rate, warmup=settings.warmup, final=settings.final
         )
         norm = self._backend.optimizer_step(rate)
-        metrics = {
+        taught_N = np.concatenate([_taught(branch) for branch in branches(rows)])
+        metrics: dict[str, Any] = {
             "learning_rate": rate,
             "loss": stats.loss,
             "grad_norm": norm,
@@ -73,6 +86,8 @@ class SftLoop:
             "seconds": {"draw": drawn - began, "learn": perf_counter() - drawn},
             "tokens_per_second": stats.tokens / max(stats.seconds, 1e-9),
         }
+        if taught_N.any():
+            metrics["divergence"] = -float(stats.logprobs_N[taught_N].mean())
         return Step(metrics, alarm=_alarm(stats.loss, norm))
 
 
@@ -85,7 +100,12 @@ class TaughtRows:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, settings: SftSettings, place: tuple[object, ...], answers: Sequence[Answer] = ()
+        self,
+        checkpoint: Checkpoint,
+        settings: SftSettings,
+        place: tuple[object, ...],
+        answers: Sequence[Answer] = (),
+        teacher: Teacher | None = None,
     ) -> None:
         if settings.replay.share and not answers:
             raise TrainError(
@@ -95,23 +115,33 @@ class TaughtRows:
         self._settings = settings
         self._place = place
         self._answers = answers
+        self._teacher = teacher
         self._cells = {(name, level): weight for name in settings.families for level, weight in _levels(settings, name)}
 
     def draw(self, step: int) -> list[Row]:
         """The rows of a step: as many as it takes to have the tokens that it shall have."""
         rows: list[Row] = []
+        replayed: dict[int, Answer] = {}
         tokens = 0
         while tokens < self._settings.tokens:
-            rows.append(self._row(Random(seed_of(*self._place, step, "row", len(rows)))))
+            rng = Random(seed_of(*self._place, step, "row", len(rows)))
+            effort: Effort = rng.choices(list(self._settings.efforts), list(self._settings.efforts.values()))[0]
+            if rng.random() < self._settings.replay.share:
+                thinks = rng.random() < self._settings.replay.thinking
+                replayed[len(rows)] = answer = rng.choice(self._answers)
+                rows.append(replay_row(self._checkpoint, answer, effort if thinks else None, rng))
+            else:
+                rows.append(self._solved(effort, rng))
             tokens += rows[-1].tokens
+        if self._teacher is not None and replayed:
+            states = self._teacher.states([plain_row(self._checkpoint, answer) for answer in replayed.values()])
+            for place, states_LC in zip(replayed, states, strict=True):
+                rows[place] = taught(rows[place], states_LC)
         return rows
 
-    def _row(self, rng: Random) -> Row:
+    def _solved(self, effort: Effort, rng: Random) -> Row:
+        """A worked solution of a fresh problem."""
         settings = self._settings
-        effort: Effort = rng.choices(list(settings.efforts), list(settings.efforts.values()))[0]
-        if rng.random() < settings.replay.share:
-            thinks = rng.random() < settings.replay.thinking
-            return replay_row(self._checkpoint, rng.choice(self._answers), effort if thinks else None, rng)
         name, level = rng.choices(list(self._cells), list(self._cells.values()))[0]
         kind = family(name)
         problem = kind.problem(rng.getrandbits(62), level)
@@ -129,6 +159,14 @@ def _levels(settings: SftSettings, name: str) -> list[tuple[int, float]]:
         raise TrainError(f"families.{name} weighs {len(plan.levels)} levels; it has {count}.", "Correct the recipe.")
     weights = plan.levels or (1.0,) * count
     return [(level, plan.weight * weight / sum(weights)) for level, weight in enumerate(weights, 1) if weight]
+
+
+def _taught(branch: Branch) -> NDArray[np.bool_]:
+    """Which of a branch's learned tokens have a teacher."""
+    learned_L = np.array(branch.learned)
+    if branch.teacher_LC is None:
+        return np.zeros(int(learned_L.sum()), np.bool_)
+    return ~np.isnan(branch.teacher_LC[learned_L, 0])
 
 
 def _alarm(loss: float, norm: float) -> str | None:

@@ -19,12 +19,13 @@ from forethought.train.backend import Adapter, Backend
 from forethought.train.estimate import Estimate, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
-from forethought.train.replay import Answer, replay_answers
+from forethought.train.replay import replay_answers
 from forethought.train.rl import RlLoop
 from forethought.train.run import ESTIMATES, REPLAY, Position, Run
 from forethought.train.seeds import seed_of
 from forethought.train.sft import SftLoop
 from forethought.train.stage import Halt, Stage, Trainer, Watcher
+from forethought.train.teacher import Teacher
 from forethought.train.torch_backend import TorchBackend
 
 if TYPE_CHECKING:
@@ -163,12 +164,12 @@ def _loop(job: Job, plan: SftStage | RlStage, backend: Backend) -> Stage:
     seed = job.recipe.seed
     if isinstance(plan, RlStage):
         return RlLoop(plan.name, plan, backend, seed)
-    answers: list[Answer] = []
-    if plan.replay.share:
-        path = job.run.directory / REPLAY
-        base = resolve(job.recipe.base, job.settings)
-        answers = replay_answers(base, _settings(job), path, tokens=plan.replay.tokens, seed=seed)
-    return SftLoop(plan.name, plan, backend, seed, answers)
+    if not plan.replay.share:
+        return SftLoop(plan.name, plan, backend, seed)
+    base = Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
+    path, replay = job.run.directory / REPLAY, plan.replay
+    answers = replay_answers(base, _settings(job), path, made_up=replay.made_up, tokens=replay.tokens, seed=seed)
+    return SftLoop(plan.name, plan, backend, seed, answers, Teacher(base, job.recipe.learner))
 
 
 def _engine(job: Job, checkpoint: Checkpoint) -> NativeEngine:

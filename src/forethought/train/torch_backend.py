@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import TypeVar
 
@@ -31,8 +32,7 @@ from forethought.train.backend import Adapter, LearnedTokens, LearnerSettings, L
 from forethought.train.optimizer import Optimizer
 from forethought.train.packing import Pack, pack_rows
 from forethought.train.rows import Row
-from forethought.train.scoring import token_logprobs
-from forethought.train.tree_attention import TreeAttention
+from forethought.train.scoring import predicting_states, token_logprobs
 
 T = TypeVar("T")
 
@@ -86,6 +86,8 @@ class TorchBackend:
         self.decoder.train()
         self._optimizer = Optimizer(self.trained, settings)
         self._reference = self._copies() if keep_reference else None
+        self._base_VC: torch.Tensor | None = None
+        self._lock = Lock()
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -202,14 +204,18 @@ class TorchBackend:
 
     def _logprobs(self, pack: Pack) -> torch.Tensor:
         """The learned tokens' log-probabilities, in the pack's order."""
-        attention = TreeAttention(pack, self._source.config)
-        token_ids_BT = pack.token_ids_T[None]
-        # The stream between the layers is float32: sixty additions in bfloat16 would blur it.
-        embeddings_BTC = self.decoder.embed(token_ids_BT).float()
-        hidden_BTC = self.decoder(
-            token_ids_BT, pack.positions_T[None], embeddings_BTC=embeddings_BTC, attention=attention
-        )
-        return token_logprobs(self.decoder, hidden_BTC[0].index_select(0, pack.predictors_N), pack.targets_N)
+        teacher_VC = None if pack.taught is None or self._lora is not None else self._base_table()
+        hidden_NC = predicting_states(self.decoder, pack)
+        return token_logprobs(self.decoder, hidden_NC, pack.targets_N, pack.taught, teacher_VC)
+
+    def _base_table(self) -> torch.Tensor:
+        """The output table of the base, when the one that is trained is not it any more."""
+        with self._lock:
+            if self._base_VC is None:
+                tensors = Checkpoint.open(self._source.directory).tensors()
+                name = "model.embed_tokens.weight" if self._source.config.tied else "lm_head.weight"
+                self._base_VC = tensors[name].to(self._dtype)
+            return self._base_VC
 
     def _learn(self, pack: Pack, loss: Loss, scale: float) -> _Learned:
         """One pack forward and backward."""
