@@ -67,15 +67,18 @@ class Estimate:
         return f"{duration(self.seconds)} and {self.memory_bytes / 2**30:.1f} GiB"
 
 
-def estimate(checkpoint: Checkpoint, learner: LearnerSettings, work: Work, at_once: int) -> Estimate:
-    """The cost of some work; `at_once` tokens are held in the engine's cache."""
+def estimate(
+    checkpoint: Checkpoint, learner: LearnerSettings, work: Work, at_once: int, *, teacher: bool = False
+) -> Estimate:
+    """The cost of some work; `at_once` tokens are held in the engine's cache, and a `teacher` beside the learner."""
     dtype = torch.bfloat16 if learner.dtype == "bfloat16" else torch.float32
     rate = product_rate(dtype)
     parameters = _parameters(checkpoint.config)
     backward = 2 if learner.train == "adapter" else 4
     seconds = work.learned * (2 + backward) * parameters / (rate * LEARNING_SHARE[dtype])
     seconds += (work.sampled + work.read) * 2 * parameters / (rate * SAMPLING_SHARE[dtype])
-    return Estimate(seconds, _memory(checkpoint.config, learner, dtype, at_once if work.sampled else 0))
+    memory = _memory(checkpoint.config, learner, dtype, at_once if work.sampled else 0)
+    return Estimate(seconds, memory + parameters * (4 + dtype.itemsize) * teacher)
 
 
 def duration(seconds: float) -> str:

@@ -116,13 +116,14 @@ def replay_row(checkpoint: Checkpoint, answer: Answer, effort: Effort | None, rn
     return Row(renderer.render(asked, think=True).token_ids, (Branch.of((*thought, *answer.token_ids)),))
 
 
-def taught(row: Row, states_LC: NDArray[np.float32]) -> Row:
+def taught(row: Row, states_LC: NDArray[np.float32], weight: float = 1.0) -> Row:
     """A replayed row that is learned from a teacher, whose states are those of the answer; what is thought before it
-    is learned as it stands."""
+    is learned as it stands. Both count so much."""
     [branch] = row.branches
     length, width = states_LC.shape
     thought = np.full((len(branch.token_ids) - length, width), np.nan, np.float32)
-    return replace(row, branches=(replace(branch, teacher_LC=np.concatenate((thought, states_LC))),))
+    teacher_LC = np.concatenate((thought, states_LC))
+    return replace(row, branches=(replace(branch, advantage=weight, teacher_LC=teacher_LC),))
 
 
 def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:

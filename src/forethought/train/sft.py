@@ -136,7 +136,7 @@ class TaughtRows:
         if self._teacher is not None and replayed:
             states = self._teacher.states([plain_row(self._checkpoint, answer) for answer in replayed.values()])
             for place, states_LC in zip(replayed, states, strict=True):
-                rows[place] = taught(rows[place], states_LC)
+                rows[place] = taught(rows[place], states_LC, self._settings.replay.weight)
         return rows
 
     def _solved(self, effort: Effort, rng: Random) -> Row:

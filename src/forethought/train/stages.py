@@ -125,7 +125,7 @@ def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: 
     """What the whole stage should cost; the watcher is told what is left of that."""
     learner = job.recipe.learner
     amount, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
-    whole = estimate(source, learner, amount, held)
+    whole = estimate(source, learner, amount, held, teacher=isinstance(plan, SftStage) and plan.replay.share > 0)
     left = Estimate(whole.seconds * (1 - position.step / plan.steps), whole.memory_bytes)
     job.watcher.note(f"{plan.name} should take {left}")
     return whole
