@@ -52,7 +52,7 @@ def test_log_probabilities_over_several_chunks(rows: tuple[int, ...] | None) -> 
 
     def logprobs(hidden_NC: torch.Tensor, trained: torch.Tensor) -> torch.Tensor:
         whole = trained.detach() if ids is None else table.detach().index_copy(0, ids, trained.detach())
-        return apply(_Logprobs, hidden_NC, targets, whole, trained, ids)
+        return apply(_Logprobs, hidden_NC, targets, whole, trained, ids, None, whole)
 
     trained = table if ids is None else table.detach()[ids].requires_grad_()
     assert gradcheck(logprobs, (hidden, trained), fast_mode=True)

@@ -181,6 +181,35 @@ def test_nothing_is_left_to_learn_of_an_answer_while_the_model_is_the_base(check
     assert asyncio.run(moved.step(0)).metrics["divergence"] > 1e-3
 
 
+def test_the_teacher_stays_the_base_while_all_weights_move(checkpoint: Checkpoint) -> None:
+    rows = [plain_row(checkpoint, Answer("Hello!", (40, 41, 42)))]
+    [states_LC] = Teacher(checkpoint, FLOAT32).states(rows)
+    rows = [taught(rows[0], states_LC)]
+    settings = FLOAT32.model_copy(update={"train": "all"})
+    whole = TorchBackend(checkpoint, settings)
+    assert whole.logprobs(rows) == pytest.approx(0, abs=1e-5)
+    table = whole.trained["model.embed_tokens.weight"]
+    with torch.no_grad():
+        table.mul_(-30)  # in and out: what such a model says is far from the base
+    moved = whole.logprobs(rows)
+    asked = np.array(rows[0].prompt_ids + rows[0].branches[0].token_ids[:-1])[None]
+    with torch.no_grad():
+        logits_LV = whole.decoder.logits(whole.decoder(torch.from_numpy(asked)))[0, -3:]
+        base_VC = checkpoint.tensors()["model.embed_tokens.weight"].float()
+        wanted_LV = (torch.from_numpy(states_LC) @ base_VC.T).log_softmax(-1)
+        expected = (wanted_LV.exp() * (logits_LV.log_softmax(-1) - wanted_LV)).sum(-1)
+    assert moved == pytest.approx(expected.numpy(), rel=1e-3)
+    assert (moved < -0.05).all()
+
+
+def test_a_replayed_answer_counts_as_much_as_it_shall(checkpoint: Checkpoint) -> None:
+    settings = sft_settings(replay=ReplaySettings(share=0.99, weight=2.5))
+    rows = TaughtRows(checkpoint, settings, (1, "cold"), [Answer("Hello!", (40, 41))]).draw(0)
+    replayed = [row for row in rows if row.branches[0].token_ids[-2:] == (40, 41)]
+    assert replayed
+    assert {row.branches[0].advantage for row in replayed} == {2.5}
+
+
 def test_what_is_thought_before_an_answer_has_no_teacher(checkpoint: Checkpoint) -> None:
     answer = Answer("Hello!", (40, 41, 42))
     [states_LC] = Teacher(checkpoint, FLOAT32).states([plain_row(checkpoint, answer)])

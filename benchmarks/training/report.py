@@ -164,7 +164,8 @@ Steps of {work["prompts"]} problems × {work["samples"]} attempts of at most {wo
 {disturbed(document)}
 ## What a step costs
 
-Medians of up to {TIMED} steps behind the first. A ratio above 1 means that we are better.
+Medians of up to {TIMED} steps behind the first, or the first where it is the only one. A ratio above 1 means that we
+are better.
 
 {table(document)}
 

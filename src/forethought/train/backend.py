@@ -75,8 +75,8 @@ class StepStats:
     """What a `forward_backward` did.
 
     `loss` is the sum of the losses times `scale`. `tokens` counts all tokens computed (shared prompts once), `learned`
-    those with a loss. `logprobs_N` are the learner's float32 log-probabilities of the learned tokens before the update,
-    in the order of rows, branches and tokens.
+    those with a loss. `logprobs_N` are the learner's float32 log-probabilities of the learned tokens before the
+    update (minus the divergence for those with a teacher), in the order of rows, branches and tokens.
     """
 
     loss: float

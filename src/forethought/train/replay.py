@@ -65,16 +65,15 @@ def ordinary_prompts() -> tuple[str, ...]:
 
 
 def replay_answers(
-    checkpoint: Checkpoint, settings: Settings, path: Path, *, made_up: int, tokens: int, seed: int
+    base: Checkpoint, settings: Settings, path: Path, *, made_up: int, tokens: int, seed: int
 ) -> list[Answer]:
-    """The answers of the checkpoint's base to the ordinary prompts and to about so many that it makes up, of at most
+    """The answers of a base to the ordinary prompts and to about so many that it makes up, of at most
     `tokens` tokens each: from the file at `path` if it fits, else sampled with an engine of its own, and written there.
 
     Raises:
         CheckpointError: the base cannot be read.
         EngineError: it cannot be run.
     """
-    base = checkpoint if checkpoint.adapter is None else Checkpoint.open(checkpoint.directory)
     prompts = ordinary_prompts()
     wording = hashlib.sha256("\n".join(prompts).encode()).hexdigest()
     head = {
@@ -116,14 +115,18 @@ def replay_row(checkpoint: Checkpoint, answer: Answer, effort: Effort | None, rn
     return Row(renderer.render(asked, think=True).token_ids, (Branch.of((*thought, *answer.token_ids)),))
 
 
-def taught(row: Row, states_LC: NDArray[np.float32], weight: float = 1.0) -> Row:
+def weighed(row: Row, weight: float) -> Row:
+    """The row, with so much weight on all of it."""
+    return replace(row, branches=tuple(replace(branch, advantage=weight) for branch in row.branches))
+
+
+def taught(row: Row, states_LC: NDArray[np.float32]) -> Row:
     """A replayed row that is learned from a teacher, whose states are those of the answer; what is thought before it
-    is learned as it stands. Both count so much."""
+    is learned as it stands."""
     [branch] = row.branches
     length, width = states_LC.shape
     thought = np.full((len(branch.token_ids) - length, width), np.nan, np.float32)
-    teacher_LC = np.concatenate((thought, states_LC))
-    return replace(row, branches=(replace(branch, advantage=weight, teacher_LC=teacher_LC),))
+    return replace(row, branches=(replace(branch, teacher_LC=np.concatenate((thought, states_LC))),))
 
 
 def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:

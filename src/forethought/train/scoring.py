@@ -11,6 +11,7 @@ Sizes: N learned tokens, M of them with a teacher, C hidden size, V vocabulary, 
 """
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -88,8 +89,8 @@ class _Logprobs(torch.autograd.Function):
         table_VC: torch.Tensor,
         trained: torch.Tensor,
         ids_R: torch.Tensor | None,
-        taught: Taught | None = None,
-        teacher_VC: torch.Tensor | None = None,
+        taught: Taught | None,
+        teacher_VC: torch.Tensor,
     ) -> torch.Tensor:
         wide = torch.promote_types(hidden_NC.dtype, torch.float32)
         logprobs_N = torch.empty(len(hidden_NC), dtype=wide)
@@ -100,23 +101,17 @@ class _Logprobs(torch.autograd.Function):
             chunk = slice(start, start + CHUNK)
             hidden_nC, targets_n = hidden_NC[chunk], targets_N[chunk]
             own_nC = table_VC[targets_n]
-            places_m = q_mV = None
-            if taught is not None and teacher_VC is not None:
-                here = (taught.places_M >= start) & (taught.places_M < start + len(hidden_nC))
-                places_m = taught.places_M[here] - start
-                q_mV = _distribution(taught.states_MC[here], teacher_VC, hidden_NC.dtype, wide)
-                own_nC[places_m] = q_mV @ table_VC
-            logprobs_n, wide_shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, places_m)
-            if places_m is not None and q_mV is not None:
-                logprobs_n[places_m] -= torch.xlogy(q_mV.to(wide), q_mV.to(wide)).sum(-1)
-            logprobs_N[chunk] = logprobs_n
+            lesson = None if taught is None else _lesson(taught, start, hidden_nC, teacher_VC, wide)
+            if lesson is not None:
+                own_nC[lesson.places_m] = lesson.shares_mV @ table_VC
+            logprobs_N[chunk], wide_shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, lesson)
             if not (wants_hidden or wants_table):
                 continue
             shares_nV = _workspace.buffers(len(table_VC), hidden_NC.dtype, wide)[0][: len(own_nC)].copy_(wide_shares_nV)
             if slopes_NC is not None:
                 slopes_NC[chunk] = own_nC - shares_nV @ table_VC
             if wants_table:
-                kept.append(_surplus(shares_nV, targets_n, ids_R, places_m, q_mV))
+                kept.append(_surplus(shares_nV, targets_n, ids_R, lesson))
         ctx.save_for_backward(hidden_NC, slopes_NC, torch.cat(kept) if kept else None)
         ctx.trained_dtype = trained.dtype
         return logprobs_N
@@ -132,34 +127,46 @@ class _Logprobs(torch.autograd.Function):
         return of_hidden, None, None, of_trained, None, None, None
 
 
-def _distribution(
-    states_mC: torch.Tensor, teacher_VC: torch.Tensor, dtype: torch.dtype, wide: torch.dtype
-) -> torch.Tensor:
-    """A teacher's `shares_mV`; valid until the next chunk, as long as no other table of this dtype is asked for."""
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """What the teacher has to say in a chunk of n tokens: for those at `places_m`, its shares of the vocabulary, valid
+    until the next chunk. `plain_n` tells which tokens have no teacher."""
+
+    places_m: torch.Tensor
+    shares_mV: torch.Tensor
+    plain_n: torch.Tensor
+
+
+def _lesson(
+    taught: Taught, start: int, hidden_nC: torch.Tensor, teacher_VC: torch.Tensor, wide: torch.dtype
+) -> _Lesson | None:
+    """Of the chunk that begins at `start`; None where nothing in it has a teacher."""
+    count, dtype = len(hidden_nC), hidden_nC.dtype
+    here = (taught.places_M >= start) & (taught.places_M < start + count)
+    if not here.any():
+        return None
+    places_m = taught.places_M[here] - start
     buffers = _workspace.buffers(len(teacher_VC), dtype, wide)
-    raw, shares = (buffer[: len(states_mC)] for buffer in (buffers[0], buffers[3]))
-    torch.mm(states_mC.to(dtype), teacher_VC.t(), out=raw)
+    raw, shares = (buffer[: len(places_m)] for buffer in (buffers[0], buffers[3]))
+    torch.mm(taught.states_MC[here].to(dtype), teacher_VC.t(), out=raw)
     torch.softmax(raw.to(wide), -1, out=shares)
-    return shares.to(dtype)
+    return _Lesson(places_m, shares.to(dtype), torch.ones(count, dtype=torch.bool).index_fill_(0, places_m, False))
 
 
 def _surplus(
-    shares_nV: torch.Tensor,
-    targets_n: torch.Tensor,
-    ids_R: torch.Tensor | None,
-    places_m: torch.Tensor | None,
-    q_mV: torch.Tensor | None,
+    shares_nV: torch.Tensor, targets_n: torch.Tensor, ids_R: torch.Tensor | None, lesson: _Lesson | None
 ) -> torch.Tensor:
     """What should be there less what is: for all of the vocabulary, or for the tokens `ids_R`."""
+    wanted_n1 = torch.ones_like(targets_n[:, None], dtype=shares_nV.dtype)
+    if lesson is not None:
+        wanted_n1.mul_(lesson.plain_n[:, None])
     if ids_R is None:
-        surplus = -shares_nV
-        wanted = torch.zeros_like(surplus).scatter_(1, targets_n[:, None], 1.0)
+        surplus = (-shares_nV).scatter_add_(1, targets_n[:, None], wanted_n1)
     else:
-        surplus = -shares_nV[:, ids_R]
-        wanted = (targets_n[:, None] == ids_R).to(surplus.dtype)
-    if places_m is not None and q_mV is not None:
-        wanted[places_m] = q_mV if ids_R is None else q_mV[:, ids_R]
-    return surplus.add_(wanted)
+        surplus = (targets_n[:, None] == ids_R) * wanted_n1 - shares_nV[:, ids_R]
+    if lesson is not None:
+        surplus[lesson.places_m] += lesson.shares_mV if ids_R is None else lesson.shares_mV[:, ids_R]
+    return surplus
 
 
 def _chunk(
@@ -168,7 +175,7 @@ def _chunk(
     own_nC: torch.Tensor,
     table_VC: torch.Tensor,
     wide: torch.dtype,
-    places_m: torch.Tensor | None,
+    lesson: _Lesson | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`logprobs_n`, and the softmax `shares_nV`; the latter is valid until the next chunk."""
     buffers = _workspace.buffers(len(table_VC), hidden_nC.dtype, wide)
@@ -176,16 +183,14 @@ def _chunk(
     torch.mm(hidden_nC, table_VC.t(), out=raw)
     scores.copy_(raw)
     # A product rounds its results to the short dtype. The target's own score counts most: it is taken exactly.
-    own_n = (hidden_nC.to(wide) * own_nC.to(wide)).sum(-1)
-    exact_n = own_n
-    if places_m is not None and len(places_m):
-        exact_n = scores.gather(1, targets_n[:, None])[:, 0].where(_among(places_m, len(own_n)), own_n)
+    own_n = exact_n = (hidden_nC.to(wide) * own_nC.to(wide)).sum(-1)
+    if lesson is not None:
+        exact_n = own_n.where(lesson.plain_n, scores.gather(1, targets_n[:, None])[:, 0])
     scores.scatter_(1, targets_n[:, None], exact_n[:, None])
     torch.softmax(scores, -1, out=shares)
     # The best token's share tells the logarithm of the sum, and is never too small for it.
-    return own_n - scores.amax(-1) + shares.amax(-1).log(), shares
-
-
-def _among(places_m: torch.Tensor, count: int) -> torch.Tensor:
-    """Which of so many places are among these."""
-    return torch.zeros(count, dtype=torch.bool).index_fill_(0, places_m, True)
+    logprobs_n = own_n - scores.amax(-1) + shares.amax(-1).log()
+    if lesson is not None:
+        wanted_mV = lesson.shares_mV.to(wide)
+        logprobs_n[lesson.places_m] -= torch.xlogy(wanted_mV, wanted_mV).sum(-1)
+    return logprobs_n, shares

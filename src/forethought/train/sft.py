@@ -17,7 +17,7 @@ from forethought.errors import TrainError
 from forethought.model.conversation import Effort
 from forethought.tasks.registry import family
 from forethought.train import losses
-from forethought.train.replay import Answer, plain_row, replay_row, taught
+from forethought.train.replay import Answer, plain_row, replay_row, taught, weighed
 from forethought.train.rows import Branch, Row, branches
 from forethought.train.schedule import learning_rate
 from forethought.train.seeds import seed_of
@@ -75,7 +75,7 @@ class SftLoop:
             number, steps=settings.steps, peak=settings.learning_rate, warmup=settings.warmup, final=settings.final
         )
         norm = self._backend.optimizer_step(rate)
-        taught_N = np.concatenate([_taught(branch) for branch in branches(rows)])
+        taught_N = np.concatenate([_has_teacher(branch) for branch in branches(rows)])
         metrics: dict[str, Any] = {
             "learning_rate": rate,
             "loss": stats.loss,
@@ -129,14 +129,15 @@ class TaughtRows:
             if rng.random() < self._settings.replay.share:
                 thinks = rng.random() < self._settings.replay.thinking
                 replayed[len(rows)] = answer = rng.choice(self._answers)
-                rows.append(replay_row(self._checkpoint, answer, effort if thinks else None, rng))
+                row = replay_row(self._checkpoint, answer, effort if thinks else None, rng)
+                rows.append(weighed(row, self._settings.replay.weight))
             else:
                 rows.append(self._solved(effort, rng))
             tokens += rows[-1].tokens
         if self._teacher is not None and replayed:
             states = self._teacher.states([plain_row(self._checkpoint, answer) for answer in replayed.values()])
             for place, states_LC in zip(replayed, states, strict=True):
-                rows[place] = taught(rows[place], states_LC, self._settings.replay.weight)
+                rows[place] = taught(rows[place], states_LC)
         return rows
 
     def _solved(self, effort: Effort, rng: Random) -> Row:
@@ -161,7 +162,7 @@ def _levels(settings: SftSettings, name: str) -> list[tuple[int, float]]:
     return [(level, plan.weight * weight / sum(weights)) for level, weight in enumerate(weights, 1) if weight]
 
 
-def _taught(branch: Branch) -> NDArray[np.bool_]:
+def _has_teacher(branch: Branch) -> NDArray[np.bool_]:
     """Which of a branch's learned tokens have a teacher."""
     learned_L = np.array(branch.learned)
     if branch.teacher_LC is None:
