@@ -33,7 +33,7 @@ def test_the_rotation() -> None:
 
 def test_attention_within_a_pack(checkpoint: Checkpoint) -> None:
     (pack,) = pack_rows(some_rows(checkpoint, 2, branches=2), 200, 512)
-    attention = TreeAttention(pack, checkpoint.config)
+    attention = TreeAttention(pack, checkpoint.config, torch.device("cpu"))
     config, tokens = checkpoint.config, len(pack.token_ids_T)
     heads = wanted(1, tokens, config.heads, config.head_dim)
     keys, values = (wanted(1, tokens, config.kv_heads, config.head_dim) for _ in range(2))

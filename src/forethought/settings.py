@@ -72,6 +72,16 @@ class EngineSettings(BaseModel):
     start_timeout: float = Field(default=120.0, gt=0, description="seconds the engine process may take to start")
 
 
+class TrainSettings(BaseModel):
+    """Where `forethought train` learns: "cpu", or "cuda" for a graphics processor, which packs of many thousand tokens
+    keep busy. What it samples, the engine does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    pack_tokens: int = Field(default=0, ge=0, description="tokens of one forward pass; 0: as the recipe says")
+
+
 class ServeSettings(BaseModel):
     """How `forethought serve` serves the model.
 
@@ -115,6 +125,7 @@ class Settings(BaseSettings):
     log_json: bool = False
     engine: EngineSettings = EngineSettings()
     serve: ServeSettings = ServeSettings()
+    train: TrainSettings = TrainSettings()
 
     @field_validator("cache_dir")
     @classmethod
@@ -158,7 +169,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _refuse_unknown_variables() -> None:
     """A misspelt setting must not be ignored."""
-    sections: dict[str, type[BaseModel]] = {"ENGINE": EngineSettings, "SERVE": ServeSettings}
+    sections: dict[str, type[BaseModel]] = {"ENGINE": EngineSettings, "SERVE": ServeSettings, "TRAIN": TrainSettings}
     nested = {f"{PREFIX}{name}__{field.upper()}" for name, kind in sections.items() for field in kind.model_fields}
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | nested | BENCHMARK_VARIABLES
     known.add(API_KEY_VARIABLE)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import torch
 
 PACKAGES: Final = ("forethought", "torch", "numpy", "safetensors", "tokenizers", "llguidance")
 
@@ -23,6 +24,7 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
+        "accelerators": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "commit": _commit(),
     }

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from forethought.train.rl_settings import RlSettings
     from forethought.train.sft_settings import SftSettings
 
-LEARNING_SHARE: Final = {torch.bfloat16: 0.5, torch.float32: 0.8}
+LEARNING_SHARE: Final = {
+    ("cpu", torch.bfloat16): 0.5,
+    ("cpu", torch.float32): 0.8,
+    ("cuda", torch.bfloat16): 0.05,
+    ("cuda", torch.float32): 0.2,
+}
 SAMPLING_SHARE: Final = {torch.bfloat16: 0.25, torch.float32: 0.6}
 """Share of the speed of matrix products that a learner's step and the engine reach: the faster products are, the less
 they are all there is to do."""
@@ -68,15 +73,23 @@ class Estimate:
 
 
 def estimate(
-    checkpoint: Checkpoint, learner: LearnerSettings, work: Work, at_once: int, *, teacher: bool = False
+    checkpoint: Checkpoint,
+    learner: LearnerSettings,
+    work: Work,
+    at_once: int,
+    *,
+    teacher: bool = False,
+    device: str = "cpu",
 ) -> Estimate:
-    """The cost of some work; `at_once` tokens are held in the engine's cache, and a `teacher` beside the learner."""
+    """The cost of some work; `at_once` tokens are held in the engine's cache, and a `teacher` beside the learner, which
+    learns on `device`."""
     dtype = torch.bfloat16 if learner.dtype == "bfloat16" else torch.float32
-    rate = product_rate(dtype)
     parameters = _parameters(checkpoint.config)
     backward = 2 if learner.train == "adapter" else 4
-    seconds = work.learned * (2 + backward) * parameters / (rate * LEARNING_SHARE[dtype])
-    seconds += (work.sampled + work.read) * 2 * parameters / (rate * SAMPLING_SHARE[dtype])
+    rate = product_rate(dtype, device) * LEARNING_SHARE[device, dtype]
+    seconds = work.learned * (2 + backward) * parameters / rate
+    if work.sampled:
+        seconds += (work.sampled + work.read) * 2 * parameters / (product_rate(dtype) * SAMPLING_SHARE[dtype])
     memory = _memory(checkpoint.config, learner, dtype, at_once if work.sampled else 0)
     return Estimate(seconds, memory + parameters * (4 + dtype.itemsize) * teacher)
 
@@ -110,22 +123,25 @@ def rl_work(checkpoint: Checkpoint, settings: RlSettings) -> tuple[Work, int]:
     return Work(learned, groups * settings.samples * output, groups * prompt), held
 
 
-def product_rate(dtype: torch.dtype, seconds: float = 0.2) -> float:
+def product_rate(dtype: torch.dtype, device: str = "cpu", seconds: float = 0.2) -> float:
     """Floating-point operations a second of matrix products of a learner's size, here and now."""
-    left, right = torch.ones(512, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
+    left, right = torch.ones(512, 576, dtype=dtype, device=device), torch.ones(576, 1536, dtype=dtype, device=device)
     operations = 2 * 512 * 576 * 1536
-    torch.mm(left, right)
+    product = torch.mm(left, right)
     count, began = 0, perf_counter()
     while perf_counter() - began < seconds:
-        torch.mm(left, right)
-        count += 1
+        for _ in range(20):
+            torch.mm(left, right, out=product)
+        float(product[0, 0])  # waits until it is there, wherever it is computed
+        count += 20
     return count * operations / (perf_counter() - began)
 
 
 def peak_memory() -> int:
-    """Bytes that this process had resident at most."""
+    """Bytes that this process had resident at most, and had taken of a graphics processor."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    elsewhere = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return (peak if sys.platform == "darwin" else peak * 1024) + elsewhere
 
 
 def _parameters(config: DecoderConfig) -> int:

@@ -69,5 +69,5 @@ class Optimizer:
         self.steps = steps
         for name, tensor in self._trained.items():
             if f"{MOMENTS[0]}.{name}" in state:
-                moments = {moment: state[f"{moment}.{name}"].clone() for moment in MOMENTS}
-                self._adamw.state[tensor] = {"step": torch.tensor(float(steps)), **moments}
+                moments = {moment: state[f"{moment}.{name}"].to(tensor.device, copy=True) for moment in MOMENTS}
+                self._adamw.state[tensor] = {"step": torch.tensor(float(steps), device=tensor.device), **moments}

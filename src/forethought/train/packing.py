@@ -49,11 +49,16 @@ class Taught:
     places_M: torch.Tensor
     states_MC: torch.Tensor
 
+    def to(self, device: torch.device) -> Taught:
+        """The same there."""
+        return Taught(self.places_M.to(device), self.states_MC.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One forward pass. The hidden state at `predictors_N` predicts `targets_N`; `order_N` is each learned token's
-    place among all those of the rows that were packed. `tokens` counts without the filling at the end."""
+    """One forward pass; its tensors are in main memory. The hidden state at `predictors_N` predicts `targets_N`;
+    `order_N` is each learned token's place among all those of the rows that were packed. `tokens` counts without the
+    filling at the end."""
 
     token_ids_T: torch.Tensor
     positions_T: torch.Tensor

@@ -28,12 +28,13 @@ CHUNK = 128
 
 def predicting_states(decoder: Decoder, pack: Pack) -> torch.Tensor:
     """The hidden states of a pack that predict its learned tokens, `hidden_NC` in the pack's order."""
-    attention = TreeAttention(pack, decoder.config)
-    token_ids_BT = pack.token_ids_T[None]
+    device = decoder.device
+    attention = TreeAttention(pack, decoder.config, device)
+    token_ids_BT, positions_BT = (each_T[None].to(device) for each_T in (pack.token_ids_T, pack.positions_T))
     # The stream between the layers is float32: sixty additions in bfloat16 would blur it.
     embeddings_BTC = decoder.embed(token_ids_BT).float()
-    hidden_BTC = decoder(token_ids_BT, pack.positions_T[None], embeddings_BTC=embeddings_BTC, attention=attention)
-    return hidden_BTC[0].index_select(0, pack.predictors_N)
+    hidden_BTC = decoder(token_ids_BT, positions_BT, embeddings_BTC=embeddings_BTC, attention=attention)
+    return hidden_BTC[0].index_select(0, pack.predictors_N.to(device))
 
 
 def token_logprobs(
@@ -45,7 +46,7 @@ def token_logprobs(
 ) -> torch.Tensor:
     """Float32 `logprobs_N` of the targets, each predicted by its hidden state. For those that are `taught`, minus
     the divergence from their teacher, whose output table is `teacher_VC` (None: the decoder's own without
-    its trained rows)."""
+    its trained rows). All of them are where the decoder is."""
     head = decoder.model.embed_tokens if decoder.lm_head is None else decoder.lm_head
     if isinstance(head, TokenRowEmbedding | TokenRowHead):
         rows = head.token_adapter
@@ -65,14 +66,18 @@ class _Workspace(threading.local):
     each chunk would take the kernel a quarter of the time."""
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[int, torch.dtype, torch.dtype], tuple[torch.Tensor, ...]] = {}
+        self._key: tuple[object, ...] | None = None
+        self._buffers: tuple[torch.Tensor, ...] = ()
 
-    def buffers(self, vocabulary: int, dtype: torch.dtype, wide: torch.dtype) -> tuple[torch.Tensor, ...]:
-        """Tables of `CHUNK` rows: one of `dtype`, three of `wide`."""
-        key = vocabulary, dtype, wide
-        if key not in self._buffers:
-            self._buffers = {key: tuple(torch.empty(CHUNK, vocabulary, dtype=each) for each in (dtype, *[wide] * 3))}
-        return self._buffers[key]
+    def buffers(self, hidden_nC: torch.Tensor, vocabulary: int, wide: torch.dtype) -> tuple[torch.Tensor, ...]:
+        """Tables of `CHUNK` rows where the hidden states are: one of their dtype, three of `wide`."""
+        device, dtype = hidden_nC.device, hidden_nC.dtype
+        key = vocabulary, device, dtype, wide
+        if key != self._key:
+            dtypes = dtype, wide, wide, wide
+            self._buffers = tuple(torch.empty(CHUNK, vocabulary, dtype=each, device=device) for each in dtypes)
+            self._key = key
+        return self._buffers
 
 
 _workspace = _Workspace()
@@ -93,7 +98,7 @@ class _Logprobs(torch.autograd.Function):
         teacher_VC: torch.Tensor,
     ) -> torch.Tensor:
         wide = torch.promote_types(hidden_NC.dtype, torch.float32)
-        logprobs_N = torch.empty(len(hidden_NC), dtype=wide)
+        logprobs_N = hidden_NC.new_empty(len(hidden_NC), dtype=wide)
         wants_hidden, wants_table = ctx.needs_input_grad[0], ctx.needs_input_grad[3]
         slopes_NC = torch.empty_like(hidden_NC) if wants_hidden else None
         kept: list[torch.Tensor] = []
@@ -107,7 +112,7 @@ class _Logprobs(torch.autograd.Function):
             logprobs_N[chunk], wide_shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, lesson)
             if not (wants_hidden or wants_table):
                 continue
-            shares_nV = _workspace.buffers(len(table_VC), hidden_NC.dtype, wide)[0][: len(own_nC)].copy_(wide_shares_nV)
+            shares_nV = _workspace.buffers(hidden_nC, len(table_VC), wide)[0][: len(own_nC)].copy_(wide_shares_nV)
             if slopes_NC is not None:
                 slopes_NC[chunk] = own_nC - shares_nV @ table_VC
             if wants_table:
@@ -141,16 +146,17 @@ def _lesson(
     taught: Taught, start: int, hidden_nC: torch.Tensor, teacher_VC: torch.Tensor, wide: torch.dtype
 ) -> _Lesson | None:
     """Of the chunk that begins at `start`; None where nothing in it has a teacher."""
-    count, dtype = len(hidden_nC), hidden_nC.dtype
+    count = len(hidden_nC)
     here = (taught.places_M >= start) & (taught.places_M < start + count)
     if not here.any():
         return None
     places_m = taught.places_M[here] - start
-    buffers = _workspace.buffers(len(teacher_VC), dtype, wide)
+    buffers = _workspace.buffers(hidden_nC, len(teacher_VC), wide)
     raw, shares = (buffer[: len(places_m)] for buffer in (buffers[0], buffers[3]))
-    torch.mm(taught.states_MC[here].to(dtype), teacher_VC.t(), out=raw)
+    torch.mm(taught.states_MC[here].to(hidden_nC.dtype), teacher_VC.t(), out=raw)
     torch.softmax(raw.to(wide), -1, out=shares)
-    return _Lesson(places_m, shares.to(dtype), torch.ones(count, dtype=torch.bool).index_fill_(0, places_m, False))
+    plain_n = hidden_nC.new_ones(count, dtype=torch.bool).index_fill_(0, places_m, False)
+    return _Lesson(places_m, shares.to(hidden_nC.dtype), plain_n)
 
 
 def _surplus(
@@ -178,7 +184,7 @@ def _chunk(
     lesson: _Lesson | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`logprobs_n`, and the softmax `shares_nV`; the latter is valid until the next chunk."""
-    buffers = _workspace.buffers(len(table_VC), hidden_nC.dtype, wide)
+    buffers = _workspace.buffers(hidden_nC, len(table_VC), wide)
     raw, scores, shares = (buffer[: len(hidden_nC)] for buffer in buffers[:3])
     torch.mm(hidden_nC, table_VC.t(), out=raw)
     scores.copy_(raw)

@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from forethought.errors import TrainError
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.registry import resolve
 from forethought.train.adapter import fresh_adapter
-from forethought.train.backend import Adapter, Backend
+from forethought.train.backend import Adapter, Backend, LearnerSettings
 from forethought.train.estimate import Estimate, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
@@ -47,15 +49,23 @@ class Job:
         """What the run follows."""
         return self.run.recipe
 
+    @property
+    def learner(self) -> LearnerSettings:
+        """The recipe's learner, with packs as large as is best here."""
+        learner, tokens = self.recipe.learner, self.settings.train.pack_tokens
+        return learner.model_copy(update={"pack_tokens": tokens}) if tokens else learner
+
 
 async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, until: str | None = None) -> bool:
     """Goes on with a run from where it is, to the end of the stage `until`, or of all. Returns whether it got there;
     False when it was asked to halt.
 
     Raises:
-        TrainError: the recipe cannot be followed; another process works on the run.
+        TrainError: the recipe cannot be followed; another process works on the run; there is no such device.
         TrainingStopped: an alarm went off; the state is saved.
     """
+    if settings.train.device == "cuda" and not torch.cuda.is_available():
+        raise TrainError("This torch finds no graphics processor.", "Set train.device to cpu.")
     names = [stage.name for stage in run.recipe.stages]
     if until is not None and until not in names:
         raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
@@ -92,7 +102,9 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
         shutil.rmtree(run.checkpoint(plan.name), ignore_errors=True)
         backend.save_checkpoint(run.checkpoint(plan.name))
     found = Estimate(reached.seconds, peak_memory())
-    run.append(ESTIMATES, [{"stage": plan.name, "estimated": asdict(expected), "found": asdict(found)}])
+    entry = {"stage": plan.name, "device": job.settings.train.device}
+    entry |= {"estimated": asdict(expected), "found": asdict(found)}
+    run.append(ESTIMATES, [entry])
     job.watcher.note(f"{plan.name} took {found} (estimated: {expected})")
     run.save(Position(index + 1))
     return True
@@ -123,9 +135,10 @@ def _source(job: Job, index: int) -> Checkpoint:
 
 def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: Position) -> Estimate:
     """What the whole stage should cost; the watcher is told what is left of that."""
-    learner = job.recipe.learner
+    learner = job.learner
     amount, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
-    whole = estimate(source, learner, amount, held, teacher=isinstance(plan, SftStage) and plan.replay.share > 0)
+    taught, device = isinstance(plan, SftStage) and plan.replay.share > 0, job.settings.train.device
+    whole = estimate(source, learner, amount, held, teacher=taught, device=device)
     left = Estimate(whole.seconds * (1 - position.step / plan.steps), whole.memory_bytes)
     job.watcher.note(f"{plan.name} should take {left}")
     return whole
@@ -135,14 +148,15 @@ def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: 
 async def _backend(job: Job, index: int, source: Checkpoint) -> AsyncGenerator[TorchBackend]:
     """A learner for a stage, with an engine to sample with where the stage samples."""
     recipe, plan = job.recipe, job.recipe.stages[index]
-    adapter = _adapter(recipe, index, source)
+    adapter, device = _adapter(recipe, index, source), job.settings.train.device
     if isinstance(plan, SftStage):
-        yield TorchBackend(source, recipe.learner, adapter=adapter)
+        yield TorchBackend(source, job.learner, adapter=adapter, device=device)
         return
     engine = _engine(job, source)
     await engine.start()
     try:
-        yield TorchBackend(source, recipe.learner, adapter=adapter, engine=engine, keep_reference=plan.kl > 0)
+        keep = plan.kl > 0
+        yield TorchBackend(source, job.learner, adapter=adapter, engine=engine, keep_reference=keep, device=device)
     finally:
         await engine.close()
 
@@ -169,7 +183,7 @@ def _loop(job: Job, plan: SftStage | RlStage, backend: Backend) -> Stage:
     base = Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
     path, replay = job.run.directory / REPLAY, plan.replay
     answers = replay_answers(base, _settings(job), path, made_up=replay.made_up, tokens=replay.tokens, seed=seed)
-    return SftLoop(plan.name, plan, backend, seed, answers, Teacher(base, job.recipe.learner))
+    return SftLoop(plan.name, plan, backend, seed, answers, Teacher(base, job.learner, job.settings.train.device))
 
 
 def _engine(job: Job, checkpoint: Checkpoint) -> NativeEngine:

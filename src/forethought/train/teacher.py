@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Teacher:
     """A base that is only read. Raises `CheckpointError` when its weights cannot be."""
 
-    def __init__(self, base: Checkpoint, settings: LearnerSettings) -> None:
+    def __init__(self, base: Checkpoint, settings: LearnerSettings, device: torch.device | str = "cpu") -> None:
         dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
-        self._decoder = Decoder.from_tensors(base.config, base.tensors(), dtype).eval()
+        self._decoder = Decoder.from_tensors(base.config, base.tensors(), dtype, device).eval()
         self._pack_tokens = settings.pack_tokens
 
     @torch.no_grad()
@@ -39,5 +39,5 @@ class Teacher:
         lengths = [row.learned_tokens for row in rows]
         states_NC = np.empty((sum(lengths), config.hidden_size), np.float32)
         for pack in pack_rows(rows, self._pack_tokens, config.max_positions):
-            states_NC[pack.order_N.numpy()] = predicting_states(self._decoder, pack).float().numpy()
+            states_NC[pack.order_N.numpy()] = predicting_states(self._decoder, pack).float().cpu().numpy()
         return np.split(states_NC, np.cumsum(lengths)[:-1])

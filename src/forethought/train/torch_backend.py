@@ -48,6 +48,7 @@ class TorchBackend:
         adapter: a fresh one, for a checkpoint that has none (`train.adapter.fresh_adapter`).
         engine: what to sample with: started, of the same checkpoint.
         keep_reference: keeps a copy of what is trained as it begins, for `logprobs(reference=True)`.
+        device: where the learner computes. Sums are rounded in the same order every time on a CPU only.
 
     Raises:
         TrainError: an adapter shall be trained and there is none, or two.
@@ -62,6 +63,7 @@ class TorchBackend:
         adapter: Adapter | None = None,
         engine: Engine | None = None,
         keep_reference: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self._settings = settings = settings or LearnerSettings()
         self._source, self._engine = checkpoint, engine
@@ -72,14 +74,15 @@ class TorchBackend:
         self.trained: dict[str, torch.Tensor]
         """What the optimiser moves, by name; float32."""
         if settings.train == "all":
-            self.decoder = Decoder.from_tensors(checkpoint.config, checkpoint.merged_tensors(), self._dtype)
+            self.decoder = Decoder.from_tensors(checkpoint.config, checkpoint.merged_tensors(), self._dtype, device)
             self.trained = self._all_weights()
         else:
             adapter = _the_adapter(checkpoint, adapter)
             base = checkpoint.tensors()
-            self.decoder = Decoder.from_tensors(checkpoint.config, base, self._dtype)
+            self.decoder = Decoder.from_tensors(checkpoint.config, base, self._dtype, device)
             self._lora = adapter.config
-            unrounded = None if self._dtype == torch.float32 else base
+            rounded = self._dtype != torch.float32
+            unrounded = {name: tensor.to(device) for name, tensor in base.items()} if rounded else None
             self.trained = dict(attach(self.decoder, adapter.config, adapter.tensors, unrounded))
         self._computed = dict(self.decoder.named_parameters()) if self._lora is None else self.trained
         """What gradients are taken of, by the same names: the trained, or what was rounded from them."""
@@ -109,7 +112,7 @@ class TorchBackend:
         total = 0.0
         # In the order of the packs, so that sums are rounded alike however many threads there are.
         for pack, learned in zip(packs, self._each(partial(self._learn, loss=loss, scale=scale), packs), strict=True):
-            logprobs_N[pack.order_N.numpy()] = learned.logprobs_N.numpy()
+            logprobs_N[pack.order_N.numpy()] = learned.logprobs_N.cpu().numpy()
             total += learned.loss
             self._gather(learned.gradients)
         return StepStats(
@@ -141,7 +144,7 @@ class TorchBackend:
             with torch.no_grad():
                 packs = self._packs(rows)
                 for pack, of_pack in zip(packs, self._each(self._logprobs, packs), strict=True):
-                    logprobs_N[pack.order_N.numpy()] = of_pack.numpy()
+                    logprobs_N[pack.order_N.numpy()] = of_pack.cpu().numpy()
         finally:
             self.decoder.train(training)
             if present is not None:
@@ -155,14 +158,14 @@ class TorchBackend:
     def merged(self) -> dict[str, torch.Tensor]:
         """The weights that differ from the checkpoint's base, as they are computed with, by Hugging Face's names."""
         if self._lora is None:
-            return {name: tensor.detach().clone() for name, tensor in self.decoder.state_dict().items()}
+            return {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.decoder.state_dict().items()}
         merged: dict[str, torch.Tensor] = {}
         modules: dict[str, torch.nn.Module] = dict(self.decoder.named_modules())  # pyright: ignore[reportUnknownArgumentType]
         for name, module in modules.items():
             if isinstance(module, LoraLinear):
-                merged[f"{name}.weight"] = module.merged().detach()
+                merged[f"{name}.weight"] = module.merged().detach().cpu()
             elif isinstance(module, TokenRowEmbedding | TokenRowHead):
-                merged[f"{name}.weight"] = module.token_adapter.merged(module.weight).detach()
+                merged[f"{name}.weight"] = module.token_adapter.merged(module.weight).detach().cpu()
         return merged
 
     def save_state(self, directory: Path) -> None:
@@ -206,7 +209,8 @@ class TorchBackend:
         """The learned tokens' log-probabilities, in the pack's order."""
         teacher_VC = None if pack.taught is None or self._lora is not None else self._base_table()
         hidden_NC = predicting_states(self.decoder, pack)
-        return token_logprobs(self.decoder, hidden_NC, pack.targets_N, pack.taught, teacher_VC)
+        taught = None if pack.taught is None else pack.taught.to(hidden_NC.device)
+        return token_logprobs(self.decoder, hidden_NC, pack.targets_N.to(hidden_NC.device), taught, teacher_VC)
 
     def _base_table(self) -> torch.Tensor:
         """The output table of the base, when the one that is trained is not it any more."""
@@ -214,13 +218,15 @@ class TorchBackend:
             if self._base_VC is None:
                 tensors = Checkpoint.open(self._source.directory).tensors()
                 name = "model.embed_tokens.weight" if self._source.config.tied else "lm_head.weight"
-                self._base_VC = tensors[name].to(self._dtype)
+                self._base_VC = tensors[name].to(self.decoder.device, self._dtype)
             return self._base_VC
 
     def _learn(self, pack: Pack, loss: Loss, scale: float) -> _Learned:
         """One pack forward and backward."""
         logprobs_N = self._logprobs(pack)
-        tokens = LearnedTokens(logprobs_N, pack.advantages_N, pack.sampler_logprobs_N, pack.reference_logprobs_N)
+        numbers = (pack.sampler_logprobs_N, pack.reference_logprobs_N)
+        sampler_N, reference_N = (None if each is None else each.to(logprobs_N.device) for each in numbers)
+        tokens = LearnedTokens(logprobs_N, pack.advantages_N.to(logprobs_N.device), sampler_N, reference_N)
         scaled = loss(tokens).sum() * scale
         gradients = torch.autograd.grad(scaled, list(self._computed.values()), allow_unused=True)
         return _Learned(logprobs_N.detach(), scaled.item(), gradients)
@@ -241,7 +247,7 @@ class TorchBackend:
         """The work on each pack, in order. Packs are worked on side by side, which keeps threads busier than sharing
         out every single product."""
         threads = torch.get_num_threads()
-        workers = min(packs_at_once(threads), len(packs))
+        workers = min(packs_at_once(threads), len(packs)) if self.decoder.device.type == "cpu" else 1
         # What is dropped is drawn from a generator that all threads share: in turn, or not the same the next time.
         if workers == 1 or (self._lora is not None and self._lora.dropout and self.decoder.training):
             yield from map(work, packs)
@@ -272,7 +278,7 @@ class TorchBackend:
         if self._dtype == torch.float32:
             return dict(own)
         whole = self._source.merged_tensors()
-        return {name: torch.nn.Parameter(whole[name].clone()) for name in own}
+        return {name: torch.nn.Parameter(whole[name].to(self.decoder.device, copy=True)) for name in own}
 
     def _round(self) -> None:
         """Makes the weights that are computed with anew from those that are trained."""
@@ -280,7 +286,7 @@ class TorchBackend:
             self.decoder.replace({name: tensor.detach() for name, tensor in self.trained.items()})
 
     def _copies(self) -> dict[str, torch.Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.trained.items()}
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.trained.items()}
 
     @torch.no_grad()
     def _put(self, tensors: Mapping[str, torch.Tensor] | None) -> None:

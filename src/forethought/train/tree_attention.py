@@ -8,6 +8,8 @@ Sizes: T tokens of a pack; S segments of a group, Q queries and K keys of each; 
 the first for each of the second; D head dimensions.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,13 +44,19 @@ class Group:
     rows_M: torch.Tensor
     bias_S1QK: torch.Tensor
 
+    def to(self, device: torch.device) -> Group:
+        """The same there."""
+        tensors = (self.queries_N, self.keys_N, self.real_M, self.rows_M, self.bias_S1QK)
+        return Group(self.segments, self.queries, self.keys, *(tensor.to(device) for tensor in tensors))
+
 
 class TreeAttention:
-    """An `Attention` (model/attention.py) for one pass over a pack, in a batch of one row."""
+    """An `Attention` (model/attention.py) for one pass over a pack on `device`, in a batch of one row."""
 
-    def __init__(self, pack: Pack, config: DecoderConfig) -> None:
+    def __init__(self, pack: Pack, config: DecoderConfig, device: torch.device) -> None:
         heads = config.heads, config.kv_heads
-        self._groups = [_group(pack, members, heads, config.sliding_window) for members in _alike(pack.segments)]
+        groups = (_group(pack, members, heads, config.sliding_window) for members in _alike(pack.segments))
+        self._groups = [group.to(device) for group in groups]
         self._scale = config.head_dim**-0.5
 
     def __call__(
