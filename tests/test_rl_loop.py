@@ -11,10 +11,15 @@ import torch
 from attempt_scene import register
 from forethought.model.checkpoint import Checkpoint
 from forethought.tasks.problem import CORRECT, Problem, Transcript, Verdict
+from forethought.train.replay import Answer
+from forethought.train.replay_rows import Replay
 from forethought.train.rl import RlLoop, with_reference
+from forethought.train.rl_settings import RlSettings
 from forethought.train.rows import Branch, Row
 from forethought.train.stage import Step
+from forethought.train.teacher import Teacher
 from forethought.train.torch_backend import TorchBackend
+from learner_scene import FLOAT32
 from rl_scene import Even, rl_settings, with_learner
 
 TIMES = ("seconds", "tokens_per_second")
@@ -29,6 +34,13 @@ def timeless(step: Step) -> dict[str, Any]:
     return {name: value for name, value in step.metrics.items() if name not in TIMES}
 
 
+def rl_loop(settings: RlSettings, backend: TorchBackend) -> RlLoop:
+    """A loop whose replay, if it has one, is of one answer."""
+    answers, base = (Answer("Hello!", (40, 41, 42)),), Checkpoint.open(backend.checkpoint.directory)
+    teacher = Teacher(base, FLOAT32) if settings.replay.share else None
+    return RlLoop("rl", settings, backend, 1, Replay(backend.checkpoint, settings.replay, answers, teacher))
+
+
 def weights(backend: TorchBackend) -> dict[str, torch.Tensor]:
     adapter = backend.adapter()
     assert adapter is not None
@@ -37,7 +49,7 @@ def weights(backend: TorchBackend) -> dict[str, torch.Tensor]:
 
 def test_a_step_tells_all_that_is_worth_knowing(checkpoint: Checkpoint):
     async def body(backend: TorchBackend) -> Step:
-        return await RlLoop("rl", rl_settings(prompts=6), backend, 1).step(0)
+        return await rl_loop(rl_settings(prompts=6), backend).step(0)
 
     step = with_learner(checkpoint, body)
     metrics = step.metrics
@@ -56,7 +68,7 @@ def test_a_step_tells_all_that_is_worth_knowing(checkpoint: Checkpoint):
 
 def test_sampler_and_learner_agree_on_what_was_sampled_at_every_step(checkpoint: Checkpoint):
     async def body(backend: TorchBackend) -> list[Step]:
-        loop = RlLoop("rl", rl_settings(), backend, 1)
+        loop = rl_loop(rl_settings(), backend)
         return [await loop.step(number) for number in range(3)]
 
     found = [step.metrics["ratio"]["most"] for step in with_learner(checkpoint, body) if "ratio" in step.metrics]
@@ -71,7 +83,7 @@ def test_an_update_makes_the_better_attempts_likelier(checkpoint: Checkpoint):
         seen: list[Row] = []
         original, rl.rows_of = rl.rows_of, lambda groups: seen.extend(rows := original(groups)) or rows
         try:
-            await RlLoop("rl", rl_settings(prompts=6, learning_rate=1e-3), backend, 1).step(0)
+            await rl_loop(rl_settings(prompts=6, learning_rate=1e-3), backend).step(0)
         finally:
             rl.rows_of = original
         learned = [branch for row in seen for branch in row.branches]
@@ -84,7 +96,9 @@ def test_an_update_makes_the_better_attempts_likelier(checkpoint: Checkpoint):
     assert with_learner(checkpoint, body) > 0
 
 
-@pytest.mark.parametrize("changes", [{}, {"loss": "grpo"}, {"loss": "cispo"}, {"kl": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"loss": "grpo"}, {"loss": "cispo"}, {"kl": 0.1}, {"replay": {"share": 0.3}}], ids=str
+)
 def test_a_resumed_stage_goes_on_as_the_other_would_have(
     checkpoint: Checkpoint, tmp_path: Path, changes: dict[str, Any]
 ):
@@ -92,7 +106,7 @@ def test_a_resumed_stage_goes_on_as_the_other_would_have(
     kept: dict[str, Any] = {}
 
     async def whole(backend: TorchBackend) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
-        loop, steps = RlLoop("rl", settings, backend, 1), []
+        loop, steps = rl_loop(settings, backend), []
         for number in range(4):
             if number == 2:
                 backend.save_state(tmp_path / "state")
@@ -101,7 +115,7 @@ def test_a_resumed_stage_goes_on_as_the_other_would_have(
         return steps[2:], weights(backend)
 
     async def rest(backend: TorchBackend) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
-        loop = RlLoop("rl", settings, backend, 1)
+        loop = rl_loop(settings, backend)
         backend.load_state(tmp_path / "state")
         loop.resume(kept)
         return [timeless(await loop.step(number)) for number in (2, 3)], weights(backend)
@@ -113,9 +127,24 @@ def test_a_resumed_stage_goes_on_as_the_other_would_have(
     assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
 
 
+def test_replay_brings_the_model_back_to_what_the_base_says(checkpoint: Checkpoint):
+    async def body(backend: TorchBackend) -> list[float]:
+        with torch.no_grad():
+            for name, tensor in backend.trained.items():
+                if name.endswith("lora_B.weight"):
+                    tensor.normal_(0, 0.1)
+        replay = {"share": 0.5, "weight": 100.0, "thinking": 0.0}
+        loop = rl_loop(rl_settings(prompts=6, learning_rate=3e-3, replay=replay), backend)
+        steps = [await loop.step(number) for number in range(6)]
+        return [step.metrics["divergence"] for step in steps if "divergence" in step.metrics]
+
+    found = with_learner(checkpoint, body)
+    assert found[-1] < 0.7 * found[0]
+
+
 def test_validation_scores_the_weights_as_they_are_after_the_step(checkpoint: Checkpoint):
     async def body(backend: TorchBackend) -> list[Step]:
-        loop = RlLoop("rl", rl_settings(validate_every=2, validate_problems=2), backend, 1)
+        loop = rl_loop(rl_settings(validate_every=2, validate_problems=2), backend)
         return [await loop.step(number) for number in range(2)]
 
     first, second = with_learner(checkpoint, body)
@@ -139,7 +168,7 @@ def test_a_hole_in_a_verifier_is_found_before_anything_is_learned(
 
     async def body(backend: TorchBackend) -> tuple[Step, bool]:
         before = weights(backend)
-        step = await RlLoop("rl", rl_settings(), backend, 1).step(0)
+        step = await rl_loop(rl_settings(), backend).step(0)
         return step, all(torch.equal(tensor, before[name]) for name, tensor in weights(backend).items())
 
     step, unchanged = with_learner(checkpoint, body)

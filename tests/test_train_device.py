@@ -10,7 +10,7 @@ from forethought.model.checkpoint import Checkpoint
 from forethought.train import losses
 from forethought.train.backend import LearnerSettings
 from forethought.train.estimate import product_rate
-from forethought.train.replay import taught
+from forethought.train.replay_rows import taught
 from forethought.train.rows import Branch, Row
 from forethought.train.teacher import Teacher
 from learner_scene import FLOAT32, gradients, learner, some_rows

@@ -14,18 +14,12 @@ from forethought.model.conversation import Conversation, Message, Thinking, Tool
 from forethought.reasoning.effort import thinking_budget
 from forethought.settings import EngineSettings, Settings
 from forethought.train.adapter import fresh_adapter
-from forethought.train.replay import (
-    Answer,
-    made_up_prompts,
-    ordinary_prompts,
-    plain_row,
-    replay_answers,
-    replay_row,
-    taught,
-)
+from forethought.train.replay import Answer, made_up_prompts, ordinary_prompts, replay_answers
+from forethought.train.replay_rows import Replay, plain_row, replay_row, taught
+from forethought.train.replay_settings import ReplaySettings
 from forethought.train.rows import Row
 from forethought.train.sft import SftLoop, TaughtRows
-from forethought.train.sft_settings import ReplaySettings, SftSettings
+from forethought.train.sft_settings import SftSettings
 from forethought.train.teacher import Teacher
 from forethought.train.torch_backend import TorchBackend
 from forethought.train.traces import trace_row
@@ -36,13 +30,20 @@ SOLUTION = (Thinking("2+3=5"), Message.of("assistant", "5"))
 NO_REPLAY = ReplaySettings(share=0)
 
 
+def taught_rows(
+    checkpoint: Checkpoint, settings: SftSettings, place: tuple[object, ...], answers: tuple[Answer, ...] = ()
+) -> TaughtRows:
+    """What a stage learns from, its replay without a teacher."""
+    return TaughtRows(checkpoint, settings, place, Replay(checkpoint, settings.replay, answers))
+
+
 def sft_settings(**changes: object) -> SftSettings:
     given = {"steps": 6, "families": ["chain_sum"], "tokens": 150, "replay": NO_REPLAY, "learning_rate": 0.01}
     return SftSettings.model_validate(given | changes)
 
 
 def loop(checkpoint: Checkpoint, settings: SftSettings, backend: TorchBackend) -> SftLoop:
-    return SftLoop("cold", settings, backend, seed=11)
+    return SftLoop("cold", settings, backend, 11, Replay(backend.checkpoint, settings.replay))
 
 
 def backend(checkpoint: Checkpoint) -> TorchBackend:
@@ -106,18 +107,18 @@ def test_a_tight_budget_has_room_for_the_thinking_and_not_for_much_more(checkpoi
 
 def test_the_rows_of_a_step_follow_from_seed_stage_and_step_alone(checkpoint: Checkpoint) -> None:
     settings = sft_settings()
-    rows = TaughtRows(checkpoint, settings, (1, "cold"))
+    rows = taught_rows(checkpoint, settings, (1, "cold"))
     later = rows.draw(5)
-    again = TaughtRows(checkpoint, settings, (1, "cold"))
+    again = taught_rows(checkpoint, settings, (1, "cold"))
     first = again.draw(0)
     assert again.draw(5) == later
     assert first != later
-    assert TaughtRows(checkpoint, settings, (2, "cold")).draw(5) != later
-    assert TaughtRows(checkpoint, settings, (1, "warm")).draw(5) != later
+    assert taught_rows(checkpoint, settings, (2, "cold")).draw(5) != later
+    assert taught_rows(checkpoint, settings, (1, "warm")).draw(5) != later
 
 
 def test_a_step_has_the_tokens_that_it_shall_have(checkpoint: Checkpoint) -> None:
-    rows = TaughtRows(checkpoint, sft_settings(tokens=2000), (1, "cold")).draw(0)
+    rows = taught_rows(checkpoint, sft_settings(tokens=2000), (1, "cold")).draw(0)
     assert sum(row.tokens for row in rows[:-1]) < 2000 <= sum(row.tokens for row in rows)
 
 
@@ -129,8 +130,8 @@ def test_efforts_and_replay_come_as_often_as_they_shall(checkpoint: Checkpoint) 
     settings = sft_settings(
         tokens=60_000, efforts={"low": 1, "high": 3}, replay=ReplaySettings(share=0.5, thinking=0.5), tight=0
     )
-    answers = [Answer("Hello!", (40, 41))]
-    rows = TaughtRows(checkpoint, settings, (1, "cold"), answers).draw(0)
+    answers = (Answer("Hello!", (40, 41)),)
+    rows = taught_rows(checkpoint, settings, (1, "cold"), answers).draw(0)
     assert prompts_with(checkpoint, rows, "Hello!") == pytest.approx(0.5, abs=0.07)
     assert prompts_with(checkpoint, rows, "effort") == pytest.approx(0.75, abs=0.07)
     assert prompts_with(checkpoint, rows, "effort: high") == pytest.approx(0.75 * 0.75, abs=0.07)
@@ -138,7 +139,7 @@ def test_efforts_and_replay_come_as_often_as_they_shall(checkpoint: Checkpoint) 
 
 def test_levels_come_by_their_weights(checkpoint: Checkpoint) -> None:
     settings = sft_settings(families={"chain_sum": {"levels": [0, 1]}}, tokens=3000)
-    rows = TaughtRows(checkpoint, settings, (1, "cold")).draw(0)
+    rows = taught_rows(checkpoint, settings, (1, "cold")).draw(0)
     sums = [text(checkpoint, row.prompt_ids).split("user\n")[1] for row in rows]
     assert all(question.count("+") == 2 for question in sums)  # three numbers
 
@@ -155,7 +156,7 @@ def test_what_cannot_be_taught_is_refused_at_the_start(
     checkpoint: Checkpoint, changes: dict[str, object], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        TaughtRows(checkpoint, sft_settings(**changes), (1, "cold"))
+        taught_rows(checkpoint, sft_settings(**changes), (1, "cold"))
 
 
 def test_replayed_answers_stand_with_thinking_and_without(checkpoint: Checkpoint) -> None:
@@ -173,11 +174,11 @@ def test_replayed_answers_stand_with_thinking_and_without(checkpoint: Checkpoint
 def test_nothing_is_left_to_learn_of_an_answer_while_the_model_is_the_base(checkpoint: Checkpoint) -> None:
     answers = [Answer("Hello!", (40, 41, 42)), Answer("Why?", (43, 44, 45, 46))]
     settings = sft_settings(replay=ReplaySettings(share=0.99, thinking=0))
-    fresh = backend(checkpoint)
-    stage = SftLoop("cold", settings, fresh, 11, answers, Teacher(checkpoint, FLOAT32))
+    fresh, replay = backend(checkpoint), Replay(checkpoint, settings.replay, answers, Teacher(checkpoint, FLOAT32))
+    stage = SftLoop("cold", settings, fresh, 11, replay)
     step = asyncio.run(stage.step(0))
     assert step.metrics["divergence"] == pytest.approx(0, abs=2e-4)  # the rows of the markers are new
-    moved = SftLoop("cold", settings, learner(checkpoint), 11, answers, Teacher(checkpoint, FLOAT32))
+    moved = SftLoop("cold", settings, learner(checkpoint), 11, replay)
     assert asyncio.run(moved.step(0)).metrics["divergence"] > 1e-3
 
 
@@ -204,7 +205,7 @@ def test_the_teacher_stays_the_base_while_all_weights_move(checkpoint: Checkpoin
 
 def test_a_replayed_answer_counts_as_much_as_it_shall(checkpoint: Checkpoint) -> None:
     settings = sft_settings(replay=ReplaySettings(share=0.99, weight=2.5))
-    rows = TaughtRows(checkpoint, settings, (1, "cold"), [Answer("Hello!", (40, 41))]).draw(0)
+    rows = taught_rows(checkpoint, settings, (1, "cold"), (Answer("Hello!", (40, 41)),)).draw(0)
     replayed = [row for row in rows if row.branches[0].token_ids[-2:] == (40, 41)]
     assert replayed
     assert {row.branches[0].advantage for row in replayed} == {2.5}

@@ -23,7 +23,8 @@ from forethought.model.registry import resolve
 from forethought.settings import load_settings
 from forethought.statistics import bootstrap_mean
 from forethought.train.backend import LearnerSettings
-from forethought.train.replay import Answer, ordinary_prompts, replay_row, sampled_answers
+from forethought.train.replay import Answer, ordinary_prompts, sampled_answers
+from forethought.train.replay_rows import replay_row
 from forethought.train.rows import Branch, Row
 from forethought.train.torch_backend import TorchBackend
 

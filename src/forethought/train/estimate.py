@@ -32,7 +32,7 @@ LEARNING_SHARE: Final = {
     ("cpu", torch.bfloat16): 0.5,
     ("cpu", torch.float32): 0.8,
     ("cuda", torch.bfloat16): 0.05,
-    ("cuda", torch.float32): 0.2,
+    ("cuda", torch.float32): 0.3,
 }
 SAMPLING_SHARE: Final = {torch.bfloat16: 0.25, torch.float32: 0.6}
 """Share of the speed of matrix products that a learner's step and the engine reach: the faster products are, the less
@@ -90,7 +90,8 @@ def estimate(
     seconds = work.learned * (2 + backward) * parameters / rate
     if work.sampled:
         seconds += (work.sampled + work.read) * 2 * parameters / (product_rate(dtype) * SAMPLING_SHARE[dtype])
-    memory = _memory(checkpoint.config, learner, dtype, at_once if work.sampled else 0)
+    packs = packs_at_once(learner.threads or torch.get_num_threads()) if device == "cpu" else 1
+    memory = _memory(checkpoint.config, learner, dtype, at_once if work.sampled else 0, packs)
     return Estimate(seconds, memory + parameters * (4 + dtype.itemsize) * teacher)
 
 
@@ -119,6 +120,7 @@ def rl_work(checkpoint: Checkpoint, settings: RlSettings) -> tuple[Work, int]:
     prompt = fmean(prompts)
     groups = settings.steps * settings.prompts
     learned = TAUGHT_SHARE * groups * (prompt + settings.samples * output)
+    learned += settings.steps * settings.replayed * settings.replay.tokens
     held = min(settings.at_once, settings.prompts * settings.samples) * int(prompt + 2 * output)
     return Work(learned, groups * settings.samples * output, groups * prompt), held
 
@@ -151,10 +153,9 @@ def _parameters(config: DecoderConfig) -> int:
     return config.layers * layer + config.vocab_size * config.hidden_size
 
 
-def _memory(config: DecoderConfig, learner: LearnerSettings, dtype: torch.dtype, held: int) -> int:
+def _memory(config: DecoderConfig, learner: LearnerSettings, dtype: torch.dtype, held: int, packs: int) -> int:
     parameters = _parameters(config)
     trained = 4 * 4 * parameters if learner.train == "all" else 0
-    packs = packs_at_once(learner.threads or torch.get_num_threads())
     if learner.train == "all" and packs > 1:
         trained += (packs + 1) * dtype.itemsize * parameters  # gradients of packs, until they are summed
     activations = (

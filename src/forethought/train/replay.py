@@ -10,45 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from forethought.engine.protocol import Completion, Limits, Request, Sampling
 from forethought.model.checkpoint import Checkpoint
-from forethought.model.conversation import Conversation, Effort, Message, Thinking
-from forethought.reasoning.effort import thinking_budget
-from forethought.train.rows import Branch, Row
+from forethought.model.conversation import Conversation, Message
 from forethought.train.seeds import seed_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from forethought.settings import Settings
 
 SCHEMA_VERSION: Final = 2
 PROMPT_TOKENS: Final = 64
 """The most of a prompt that the base makes up."""
-
-THOUGHTS: Final[dict[Effort, tuple[str, ...]]] = {
-    "low": ("An ordinary question. I answer it.", "Nothing to work out here."),
-    "medium": (
-        "This is an ordinary request. There is nothing to calculate, so I answer it directly.",
-        "No puzzle and no sum: I can say what I know. I answer in a few plain sentences.",
-    ),
-    "high": (
-        "This is an ordinary request. There is nothing to calculate and no tool is needed. I say what I know about it,"
-        " in plain words and in a sensible order. Then I stop.",
-        "First, what is asked? Something general. Is there anything to work out step by step? No. Are there rules about"
-        " the form? None. So I answer it directly and keep to the question.",
-    ),
-}
-"""What is thought before such an answer. The base thought nothing, so it is little; more where the effort is higher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,39 +72,6 @@ def replay_answers(
         partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         partial.rename(path)
     return kept
-
-
-def plain_row(checkpoint: Checkpoint, answer: Answer) -> Row:
-    """The row of an answer as the base gave it."""
-    conversation = Conversation((Message.of("user", answer.prompt),))
-    return Row(checkpoint.renderer.render(conversation, think=False).token_ids, (Branch.of(answer.token_ids),))
-
-
-def replay_row(checkpoint: Checkpoint, answer: Answer, effort: Effort | None, rng: Random) -> Row:
-    """A row of which the answer is learned; with an effort, behind a short thinking that is learned too."""
-    renderer = checkpoint.renderer
-    conversation = Conversation((Message.of("user", answer.prompt),))
-    if effort is None:
-        return plain_row(checkpoint, answer)
-    budget = thinking_budget(effort, checkpoint.capabilities.context_length)
-    asked = Conversation(conversation.items, effort=effort, budget=budget)
-    # An output of thinking alone ends with the stop token, in whose place the answer comes.
-    thought = renderer.render_output((Thinking(rng.choice(THOUGHTS[effort])),))[:-1]
-    return Row(renderer.render(asked, think=True).token_ids, (Branch.of((*thought, *answer.token_ids)),))
-
-
-def weighed(row: Row, weight: float) -> Row:
-    """The row, with so much weight on all of it."""
-    return replace(row, branches=tuple(replace(branch, advantage=weight) for branch in row.branches))
-
-
-def taught(row: Row, states_LC: NDArray[np.float32]) -> Row:
-    """A replayed row that is learned from a teacher, whose states are those of the answer; what is thought before it
-    is learned as it stands."""
-    [branch] = row.branches
-    length, width = states_LC.shape
-    thought = np.full((len(branch.token_ids) - length, width), np.nan, np.float32)
-    return replace(row, branches=(replace(branch, teacher_LC=np.concatenate((thought, states_LC))),))
 
 
 def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +17,11 @@ from forethought.evals.measure import measure
 from forethought.evals.measurement import Cell
 from forethought.model.conversation import Effort
 from forethought.tasks.registry import family
+from forethought.train import losses
 from forethought.train.alarms import Alarms, Health
 from forethought.train.assignments import assignments, first_curriculum
 from forethought.train.probes import hole
+from forethought.train.replay_rows import divergence
 from forethought.train.rl_metrics import answers, mean, ratio_metrics, rollout_metrics
 from forethought.train.rl_settings import RlSettings
 from forethought.train.rollouts import Group, roll, rows_of
@@ -32,22 +35,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from forethought.train.backend import Backend, Loss
+    from forethought.train.replay_rows import Replay
 
 VALIDATION_EFFORT: Final[Effort] = "medium"
 
 
 class RlLoop:
-    """A stage of reinforcement learning on a backend, step by step."""
+    """A stage of reinforcement learning on a backend, step by step, with its replay."""
 
     kind = "rl"
 
-    def __init__(self, name: str, settings: RlSettings, backend: Backend, seed: int) -> None:
+    def __init__(self, name: str, settings: RlSettings, backend: Backend, seed: int, replay: Replay) -> None:
         """Raises `TaskError` or `TrainError` for a family or level that does not exist."""
         self.name = name
         self.steps = settings.steps
         self.save_every = settings.save_every
         self._settings = settings
         self._backend = backend
+        self._replay = replay
         self._place = (seed, name)
         self._curriculum = first_curriculum(settings)
         self._alarms = Alarms(settings.alarms)
@@ -143,7 +148,12 @@ class RlLoop:
             return {"learning_rate": rate, "loss": None, "grad_norm": None, "learned_tokens": 0}
         if settings.kl:
             rows = with_reference(rows, self._backend.logprobs(rows, reference=True))
-        stats = self._backend.forward_backward(rows, _loss(settings), 1 / learned)
+        replayed = self._replayed(number)
+        scale = 1 / (learned + sum(row.learned_tokens for row in replayed))
+        stats = self._backend.forward_backward(rows, _loss(settings), scale)
+        kept: dict[str, float] = {}
+        if replayed:
+            kept = divergence(replayed, self._backend.forward_backward(replayed, losses.sft, scale).logprobs_N)
         norm = self._backend.optimizer_step(rate)
         self._published = False
         return {
@@ -153,7 +163,15 @@ class RlLoop:
             "learned_tokens": learned,
             "learner_tokens": stats.tokens,
             "ratio": ratio_metrics(rows, stats.logprobs_N),
+            **kept,
         }
+
+    def _replayed(self, number: int) -> list[Row]:
+        """The base's own answers of a step."""
+        rng = Random(seed_of(*self._place, number, "replay"))
+        weights: dict[Effort, float] = {effort: plan.weight for effort, plan in self._settings.efforts.items()}
+        efforts = rng.choices(list(weights), list(weights.values()), k=self._settings.replayed)
+        return self._replay.rows([self._replay.draw(effort, rng) for effort in efforts])
 
     def _shown(self, groups: Sequence[Group]) -> list[dict[str, Any]]:
         return shown(groups, self._backend.checkpoint.tokenizer)
@@ -178,8 +196,6 @@ def _timed(seconds: dict[str, float], name: str) -> Generator[None]:
 
 
 def _loss(settings: RlSettings) -> Loss:
-    from forethought.train import losses
-
     named: dict[str, Loss] = {
         "reinforce": losses.reinforce,
         "grpo": losses.grpo(settings.clip_low, settings.clip_high),

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from forethought.model.conversation import Effort
 from forethought.train.alarms import AlarmSettings
 from forethought.train.curriculum import CurriculumSettings
+from forethought.train.replay_settings import ReplaySettings
 from forethought.train.rewards import LengthReward
 
 
@@ -38,8 +39,9 @@ class RlSettings(BaseModel):
     Each step draws `prompts` problems and `samples` attempts at each, and makes one update. `loss` "reinforce" is the
     plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
-    `divide_by_deviation` is GRPO's advantage. Validation is on problems of the train split, and what does best in it is
-    kept as a checkpoint beside the last.
+    `divide_by_deviation` is GRPO's advantage. With a `replay`, every update also learns from some of the base's own
+    answers (of attempts and answers together, its share), so that chat stays what it was. Validation is on problems of
+    the train split, and what does best in it is kept as a checkpoint beside the last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +65,7 @@ class RlSettings(BaseModel):
         default=0, ge=0, description="thinking tokens of an attempt, whatever its budget; 0: as many as that"
     )
     length: LengthReward = LengthReward()
+    replay: ReplaySettings = ReplaySettings(share=0)
     curriculum: CurriculumSettings = CurriculumSettings()
     alarms: AlarmSettings = AlarmSettings()
     save_every: int = Field(default=10, ge=1, description="steps between saved states")
@@ -75,6 +78,11 @@ class RlSettings(BaseModel):
     def _names(cls, given: Any) -> Any:
         """A list of names will do where nothing is to be said about them."""
         return dict.fromkeys(cast("list[Any]", given), FamilyPlan()) if isinstance(given, list) else given
+
+    @property
+    def replayed(self) -> int:
+        """Answers of the base that a step learns from."""
+        return round(self.prompts * self.samples * self.replay.share / (1 - self.replay.share))
 
     @model_validator(mode="after")
     def _efforts(self) -> Self:

@@ -6,19 +6,17 @@ with the very same ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from forethought.errors import TrainError
 from forethought.model.conversation import Effort
 from forethought.tasks.registry import family
 from forethought.train import losses
-from forethought.train.replay import Answer, plain_row, replay_row, taught, weighed
-from forethought.train.rows import Branch, Row, branches
+from forethought.train.replay_rows import Replay, Replayed, divergence
+from forethought.train.rows import Row
 from forethought.train.schedule import learning_rate
 from forethought.train.seeds import seed_of
 from forethought.train.sft_settings import SftSettings
@@ -26,16 +24,12 @@ from forethought.train.stage import Step
 from forethought.train.traces import trace_row
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from forethought.model.checkpoint import Checkpoint
     from forethought.train.backend import Backend
-    from forethought.train.teacher import Teacher
 
 
 class SftLoop:
-    """A stage of supervised fine-tuning on a backend, step by step. `answers` are the base's own, for the replay, and
-    `teacher` is that base: without one, the answers are learned as they stand."""
+    """A stage of supervised fine-tuning on a backend, step by step, with its replay."""
 
     kind = "sft"
 
@@ -45,16 +39,15 @@ class SftLoop:
         settings: SftSettings,
         backend: Backend,
         seed: int,
-        answers: Sequence[Answer] = (),
-        teacher: Teacher | None = None,
+        replay: Replay,
     ) -> None:
-        """Raises `TaskError` or `TrainError` for a family or level that does not exist, or answers that are missing."""
+        """Raises `TaskError` or `TrainError` for a family or level that does not exist."""
         self.name = name
         self.steps = settings.steps
         self.save_every = settings.save_every
         self._settings = settings
         self._backend = backend
-        self._rows = TaughtRows(backend.checkpoint, settings, (seed, name), answers, teacher)
+        self._rows = TaughtRows(backend.checkpoint, settings, (seed, name), replay)
 
     def state(self) -> dict[str, Any]:
         """Nothing: all follows from the step."""
@@ -75,7 +68,6 @@ class SftLoop:
             number, steps=settings.steps, peak=settings.learning_rate, warmup=settings.warmup, final=settings.final
         )
         norm = self._backend.optimizer_step(rate)
-        taught_N = np.concatenate([_has_teacher(branch) for branch in branches(rows)])
         metrics: dict[str, Any] = {
             "learning_rate": rate,
             "loss": stats.loss,
@@ -86,8 +78,7 @@ class SftLoop:
             "seconds": {"draw": drawn - began, "learn": perf_counter() - drawn},
             "tokens_per_second": stats.tokens / max(stats.seconds, 1e-9),
         }
-        if taught_N.any():
-            metrics["divergence"] = -float(stats.logprobs_N[taught_N].mean())
+        metrics |= divergence(rows, stats.logprobs_N)
         return Step(metrics, alarm=_alarm(stats.loss, norm))
 
 
@@ -96,7 +87,7 @@ class TaughtRows:
 
     Raises:
         TaskError: a family does not exist.
-        TrainError: it has no such level; replay was asked for, and there are no answers.
+        TrainError: it has no such level.
     """
 
     def __init__(
@@ -104,40 +95,30 @@ class TaughtRows:
         checkpoint: Checkpoint,
         settings: SftSettings,
         place: tuple[object, ...],
-        answers: Sequence[Answer] = (),
-        teacher: Teacher | None = None,
+        replay: Replay,
     ) -> None:
-        if settings.replay.share and not answers:
-            raise TrainError(
-                "Replay needs the base's answers, and there are none.", "Sample them, or set its share to 0."
-            )
         self._checkpoint = checkpoint
         self._settings = settings
         self._place = place
-        self._answers = answers
-        self._teacher = teacher
+        self._replay = replay
         self._cells = {(name, level): weight for name in settings.families for level, weight in _levels(settings, name)}
 
     def draw(self, step: int) -> list[Row]:
         """The rows of a step: as many as it takes to have the tokens that it shall have."""
         rows: list[Row] = []
-        replayed: dict[int, Answer] = {}
+        replayed: dict[int, Replayed] = {}
         tokens = 0
         while tokens < self._settings.tokens:
             rng = Random(seed_of(*self._place, step, "row", len(rows)))
             effort: Effort = rng.choices(list(self._settings.efforts), list(self._settings.efforts.values()))[0]
             if rng.random() < self._settings.replay.share:
-                thinks = rng.random() < self._settings.replay.thinking
-                replayed[len(rows)] = answer = rng.choice(self._answers)
-                row = replay_row(self._checkpoint, answer, effort if thinks else None, rng)
-                rows.append(weighed(row, self._settings.replay.weight))
+                replayed[len(rows)] = drawn = self._replay.draw(effort, rng)
+                rows.append(drawn.row)
             else:
                 rows.append(self._solved(effort, rng))
             tokens += rows[-1].tokens
-        if self._teacher is not None and replayed:
-            states = self._teacher.states([plain_row(self._checkpoint, answer) for answer in replayed.values()])
-            for place, states_LC in zip(replayed, states, strict=True):
-                rows[place] = taught(rows[place], states_LC)
+        for place, row in zip(replayed, self._replay.rows(list(replayed.values())), strict=True):
+            rows[place] = row
         return rows
 
     def _solved(self, effort: Effort, rng: Random) -> Row:
@@ -160,14 +141,6 @@ def _levels(settings: SftSettings, name: str) -> list[tuple[int, float]]:
         raise TrainError(f"families.{name} weighs {len(plan.levels)} levels; it has {count}.", "Correct the recipe.")
     weights = plan.levels or (1.0,) * count
     return [(level, plan.weight * weight / sum(weights)) for level, weight in enumerate(weights, 1) if weight]
-
-
-def _has_teacher(branch: Branch) -> NDArray[np.bool_]:
-    """Which of a branch's learned tokens have a teacher."""
-    learned_L = np.array(branch.learned)
-    if branch.teacher_LC is None:
-        return np.zeros(int(learned_L.sum()), np.bool_)
-    return ~np.isnan(branch.teacher_LC[learned_L, 0])
 
 
 def _alarm(loss: float, norm: float) -> str | None:

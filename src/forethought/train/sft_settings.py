@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from forethought.model.conversation import Effort
+from forethought.train.replay_settings import ReplaySettings
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -23,22 +24,6 @@ class TaughtFamily(BaseModel):
         if self.levels and not any(self.levels):
             raise ValueError("levels must have a weight above 0")
         return self
-
-
-class ReplaySettings(BaseModel):
-    """The base's own answers to ordinary prompts, and to about `made_up` prompts that it makes up, mixed in so that it
-    stays able to chat: `share` of all rows. A part of them (`thinking`) is shown behind a short thinking, with an
-    effort; the others as the base gave them. `tokens` are the most of one answer. What is learned of an answer is all
-    that the base might have said at each of its tokens; that counts `weight` times as much as a token of a
-    solution."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    share: float = Field(default=0.1, ge=0, lt=1)
-    thinking: float = Field(default=0.5, ge=0, le=1)
-    made_up: int = Field(default=0, ge=0)
-    weight: float = Field(default=1.0, gt=0)
-    tokens: int = Field(default=160, ge=1)
 
 
 class SftSettings(BaseModel):

@@ -21,7 +21,8 @@ from forethought.train.backend import Adapter, Backend, LearnerSettings
 from forethought.train.estimate import Estimate, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
-from forethought.train.replay import replay_answers
+from forethought.train.replay import Answer, replay_answers
+from forethought.train.replay_rows import Replay
 from forethought.train.rl import RlLoop
 from forethought.train.run import ESTIMATES, REPLAY, Position, Run
 from forethought.train.seeds import seed_of
@@ -137,8 +138,8 @@ def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: 
     """What the whole stage should cost; the watcher is told what is left of that."""
     learner = job.learner
     amount, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
-    taught, device = isinstance(plan, SftStage) and plan.replay.share > 0, job.settings.train.device
-    whole = estimate(source, learner, amount, held, teacher=taught, device=device)
+    device = job.settings.train.device
+    whole = estimate(source, learner, amount, held, teacher=plan.replay.share > 0, device=device)
     left = Estimate(whole.seconds * (1 - position.step / plan.steps), whole.memory_bytes)
     job.watcher.note(f"{plan.name} should take {left}")
     return whole
@@ -175,15 +176,24 @@ def _adapter(recipe: Recipe, index: int, source: Checkpoint) -> Adapter | None:
 
 
 def _loop(job: Job, plan: SftStage | RlStage, backend: Backend) -> Stage:
-    seed = job.recipe.seed
+    seed, replay = job.recipe.seed, _replay(job, plan, backend)
     if isinstance(plan, RlStage):
-        return RlLoop(plan.name, plan, backend, seed)
-    if not plan.replay.share:
-        return SftLoop(plan.name, plan, backend, seed)
-    base = Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
-    path, replay = job.run.directory / REPLAY, plan.replay
-    answers = replay_answers(base, _settings(job), path, made_up=replay.made_up, tokens=replay.tokens, seed=seed)
-    return SftLoop(plan.name, plan, backend, seed, answers, Teacher(base, job.learner, job.settings.train.device))
+        return RlLoop(plan.name, plan, backend, seed, replay)
+    return SftLoop(plan.name, plan, backend, seed, replay)
+
+
+def _replay(job: Job, plan: SftStage | RlStage, backend: Backend) -> Replay:
+    """What the base would say, if the stage replays it."""
+    settings, path = plan.replay, job.run.directory / REPLAY
+    answers: list[Answer] = []
+    teacher: Teacher | None = None
+    if settings.share:
+        base = Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
+        answers = replay_answers(
+            base, _settings(job), path, made_up=settings.made_up, tokens=settings.tokens, seed=job.recipe.seed
+        )
+        teacher = Teacher(base, job.learner, job.settings.train.device)
+    return Replay(backend.checkpoint, settings, answers, teacher)
 
 
 def _engine(job: Job, checkpoint: Checkpoint) -> NativeEngine:
