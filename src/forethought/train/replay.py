@@ -2,14 +2,15 @@
 
 Some answer ordinary prompts that come with the package; the prompts of the others the base makes up itself, which
 covers what it was taught better than any list (Magpie, https://arxiv.org/abs/2406.08464). They are sampled once, at
-temperature 1, kept as token ids beside what they were made from, and made again only when that has changed.
+temperature 1, kept as token ids beside what they were made from, and made again only when that has changed; when more
+are wanted, only those are added.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import takewhile
@@ -24,7 +25,7 @@ from forethought.train.seeds import seed_of
 if TYPE_CHECKING:
     from forethought.settings import Settings
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 PROMPT_TOKENS: Final = 64
 """The most of a prompt that the base makes up."""
 
@@ -62,10 +63,13 @@ def replay_answers(
         "tokens": tokens,
         "seed": seed,
     }
-    kept = _read(path, head)
-    if kept is None:
-        prompts = (*prompts, *made_up_prompts(base, settings, made_up, seed=seed))
-        kept = sampled_answers(base, settings, prompts, tokens=tokens, seed=seed)
+    before, kept = _read(path, head)
+    if before != made_up:
+        drawn = made_up_prompts(base, settings, made_up, seed=seed, first=before or 0)
+        known = {answer.prompt for answer in kept}
+        fresh = [prompt for prompt in drawn if prompt not in known]
+        fresh = fresh if before is not None else [*prompts, *fresh]
+        kept += sampled_answers(base, settings, fresh, tokens=tokens, seed=seed)
         partial = path.with_name(f".{path.name}.partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
         lines = [head, *({"prompt": answer.prompt, "token_ids": answer.token_ids} for answer in kept)]
@@ -74,24 +78,28 @@ def replay_answers(
     return kept
 
 
-def _read(path: Path, head: dict[str, Any]) -> list[Answer] | None:
+def _read(path: Path, head: dict[str, Any]) -> tuple[int | None, list[Answer]]:
+    """The answers in the file, and how many prompts were to be made up for them; None when they do not fit, or are more
+    than are wanted."""
     if not path.exists():
-        return None
+        return None, []
     first, *others = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    if first != head:
-        return None
-    return [Answer(line["prompt"], tuple(line["token_ids"])) for line in others]
+    before = first.get("made_up", 0)
+    if first | {"made_up": head["made_up"]} != head or before > head["made_up"]:
+        return None, []
+    return before, [Answer(line["prompt"], tuple(line["token_ids"])) for line in others]
 
 
-def made_up_prompts(base: Checkpoint, settings: Settings, count: int, *, seed: int) -> list[str]:
-    """What a checkpoint itself would be asked: it goes on where a user's text begins. Asked for so often; what does not
-    end, is empty, holds a special token or came before is left out."""
-    if not count:
+def made_up_prompts(base: Checkpoint, settings: Settings, count: int, *, seed: int, first: int = 0) -> list[str]:
+    """What a checkpoint itself would be asked: it goes on where a user's text begins. Asked for `count` times, without
+    the `first` of them; what does not end, is empty, holds a special token or came before is left out."""
+    if count <= first:
         return []
     renderer, tokenizer = base.renderer, base.tokenizer
     begun = [renderer.render(Conversation((Message.of("user", text),)), think=False).token_ids for text in "AB"]
     start = tuple(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*begun, strict=False)))
-    completions = _sampled(base, settings, [start] * count, tokens=PROMPT_TOKENS, place=(seed, "prompt"))
+    asked = dict.fromkeys(range(first, count), start)
+    completions = _sampled(base, settings, asked, tokens=PROMPT_TOKENS, place=(seed, "prompt"))
     ended = (one.token_ids[:-1] for one in completions if one.finished.reason == "stop_token")
     texts = (tokenizer.decode(ids).strip() for ids in ended if tokenizer.special_ids.isdisjoint(ids))
     return list(dict.fromkeys(filter(None, texts)))
@@ -101,18 +109,24 @@ def sampled_answers(
     base: Checkpoint, settings: Settings, prompts: Sequence[str], *, tokens: int, seed: int
 ) -> list[Answer]:
     """What a checkpoint says to each prompt, in at most `tokens` tokens, at temperature 1; empty answers left out."""
-    asked = [
-        base.renderer.render(Conversation((Message.of("user", prompt),)), think=False).token_ids for prompt in prompts
-    ]
+    asked = {
+        prompt: base.renderer.render(Conversation((Message.of("user", prompt),)), think=False).token_ids
+        for prompt in prompts
+    }
     completions = _sampled(base, settings, asked, tokens=tokens, place=(seed, "replay"))
-    pairs = zip(prompts, completions, strict=True)
+    pairs = zip(asked, completions, strict=True)
     return [Answer(prompt, completion.token_ids) for prompt, completion in pairs if completion.token_ids]
 
 
 def _sampled(
-    base: Checkpoint, settings: Settings, prompts: Sequence[tuple[int, ...]], *, tokens: int, place: tuple[object, ...]
+    base: Checkpoint,
+    settings: Settings,
+    prompts: Mapping[Any, tuple[int, ...]],
+    *,
+    tokens: int,
+    place: tuple[object, ...],
 ) -> list[Completion]:
-    """How the base goes on behind each prompt."""
+    """How the base goes on behind each prompt; the keys tell the seeds."""
     from forethought.engine.native import NativeEngine
 
     requests = [
@@ -120,9 +134,9 @@ def _sampled(
             id=str(index),
             prompt_ids=prompt_ids,
             limits=Limits(tokens, base.renderer.stop_token_ids),
-            sampling=Sampling(seed=seed_of(*place, index)),
+            sampling=Sampling(seed=seed_of(*place, key)),
         )
-        for index, prompt_ids in enumerate(prompts)
+        for index, (key, prompt_ids) in enumerate(prompts.items())
     ]
     with NativeEngine(base, settings) as engine:
         return engine.generate(requests)
