@@ -44,7 +44,7 @@ WARMER = {"temperature": 0.7, "top_p": 0.95}
 EFFORT = "medium"
 LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
-COLD, RL, CONTINUED = "cold-2", "rl", "continued"
+COLD, RL, CONTINUED = "cold-3", "rl", "continued"
 STAGES = ("cold", "rl")
 """Who is measured in every way."""
 SEEDS = ("seed-2", "seed-3")
