@@ -1,6 +1,6 @@
 """Let a model think before it answers, with three efforts, and see what each costs.
 
-The untrained base does not think by itself; `think=True` makes it. The thinking is hidden: it prints as its length.
+The thinking is hidden: it prints as its length. `think=True` makes a model think that does not by itself.
 
     python examples/effort.py
 """

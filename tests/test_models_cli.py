@@ -6,17 +6,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from forethought import __version__
 from forethought.cli import app as frame
 from forethought.errors import CheckpointError
-from forethought.model import base, registry
+from forethought.model import base, mini, registry
 from forethought.model.checkpoint import Checkpoint, LoadOptions
 from forethought.settings import Settings
 
 Run = Callable[..., tuple[int, str, str]]
+
+KNOWN = f"Known are: {mini.NAME}, {base.NAME}."
 
 
 @pytest.fixture
@@ -47,9 +50,10 @@ def break_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("base_directory")
-def test_verify_finds_the_base_unharmed(run: Run) -> None:
-    status, out, _ = run("models", "verify")
-    assert (status, base.GOLDEN_DIGEST in out) == (0, True)
+@pytest.mark.parametrize("known", [mini, base])
+def test_verify_finds_what_is_unharmed(run: Run, known: ModuleType) -> None:
+    status, out, _ = run("models", "verify", known.NAME)
+    assert (status, known.GOLDEN_DIGEST in out) == (0, True)
 
 
 def test_list_says_what_is_here(run: Run, empty_cache: Path) -> None:
@@ -57,9 +61,12 @@ def test_list_says_what_is_here(run: Run, empty_cache: Path) -> None:
     assert status == 0
     assert base.NAME in out
     assert "no: forethought models pull" in out
-    [entry] = json.loads(run("models", "list", "--json")[1])
-    assert (entry["name"], entry["here"], entry["in_use"]) == (base.NAME, False, True)
-    assert entry["directory"] == str(base.model_directory(empty_cache))
+    entries = json.loads(run("models", "list", "--json")[1])
+    assert [(entry["name"], entry["here"], entry["in_use"]) for entry in entries] == [
+        (mini.NAME, False, True),
+        (base.NAME, False, False),
+    ]
+    assert {entry["directory"] for entry in entries} == {str(base.model_directory(empty_cache))}
 
 
 def test_show_describes_any_directory(run: Run, tiny_checkpoint: Path) -> None:
@@ -90,7 +97,7 @@ def test_the_global_option_chooses_the_model(run: Run, tiny_checkpoint: Path) ->
 def test_pull_says_where_the_model_is(run: Run, base_directory: Path) -> None:
     status, out, _ = run("models", "pull", "--json")
     assert status == 0
-    assert json.loads(out) == {"name": base.NAME, "directory": str(base_directory), "digest": base.GOLDEN_DIGEST}
+    assert json.loads(out) == {"name": mini.NAME, "directory": str(base_directory), "digest": mini.GOLDEN_DIGEST}
 
 
 def test_verify_of_a_harmed_model_fails_with_the_command_that_mends_it(
@@ -107,11 +114,11 @@ def test_verify_of_a_harmed_model_fails_with_the_command_that_mends_it(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["models", "show"], f"Run `forethought models pull {base.NAME}`."),
-        (["models", "verify"], f"Run `forethought models pull {base.NAME}`."),
-        (["models", "digest", "nope"], f"Known are: {base.NAME}."),
-        (["models", "pull", "nope"], f"Known are: {base.NAME}."),
-        (["--model", "nope", "models", "show"], f"Known are: {base.NAME}."),
+        (["models", "show"], f"Run `forethought models pull {mini.NAME}`."),
+        (["models", "verify"], f"Run `forethought models pull {mini.NAME}`."),
+        (["models", "digest", "nope"], KNOWN),
+        (["models", "pull", "nope"], KNOWN),
+        (["--model", "nope", "models", "show"], KNOWN),
     ],
 )
 def test_an_error_is_one_line_with_its_remedy(run: Run, arguments: list[str], says: str) -> None:

@@ -28,7 +28,7 @@ def test_command_line_beats_environment_beats_file_beats_defaults(
         settings = load_settings(**overrides)
         return settings.model, settings.engine.threads
 
-    assert models_and_threads() == ("smollm2-135m-instruct", 0)
+    assert models_and_threads() == ("forethought-mini", 0)
     settings_file.write_text('model = "of the file"\n[engine]\nthreads = 1\n')
     assert models_and_threads() == ("of the file", 1)
     monkeypatch.setenv("FORETHOUGHT_MODEL", "of the environment")

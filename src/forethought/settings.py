@@ -119,7 +119,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    model: str = Field("smollm2-135m-instruct", description="a name from `forethought models list`, or a directory")
+    model: str = Field("forethought-mini", description="a name from `forethought models list`, or a directory")
     cache_dir: Path = Field(default_factory=lambda: user_directory("XDG_CACHE_HOME", ".cache"))
     log_level: LogLevel = "warning"
     log_json: bool = False

