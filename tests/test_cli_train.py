@@ -84,6 +84,17 @@ def test_a_run_gets_a_folder_by_itself(forethought: CommandLine, recipe: str):
     assert made.name.startswith("small-")
 
 
+def test_a_device_that_is_not_there_is_said_before_anything_is_made(
+    forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FORETHOUGHT_TRAIN__DEVICE", "cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = forethought("train", recipe, "--run", "run")
+    assert done.status == 1
+    assert "finds no graphics processor" in done.err
+    assert not Path("run").exists()
+
+
 def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):
     taken = RlLoop.step
 

@@ -26,7 +26,7 @@ def test_the_shipped_recipes_can_be_followed(name: str):
     assert recipe.name == name
     assert isinstance(recipe.stages[0], SftStage)
     assert isinstance(recipe.stages[-1], RlStage)
-    assert measured_cells(recipe)
+    assert measured_cells(recipe) or recipe.evaluation is None
 
 
 def test_the_default_recipe_teaches_every_family():

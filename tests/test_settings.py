@@ -94,6 +94,9 @@ def test_a_file_that_does_not_fit_is_an_error_with_a_remedy(settings_file: Path,
         ("FORETHOUGHT_SERVE__PROT", "1", "no setting for FORETHOUGHT_SERVE__PROT"),
         ("FORETHOUGHT_SERVE__PORT", "many", "serve.port"),
         ("FORETHOUGHT_LOG_LEVEL", "loud", "log_level"),
+        ("FORETHOUGHT_TRAIN__DEVICE", "abacus", "train.device"),
+        ("FORETHOUGHT_TRAIN__DEVISE", "cpu", "no setting for FORETHOUGHT_TRAIN__DEVISE"),
+        ("FORETHOUGHT_TRAIN__PACK_TOKENS", "15", "train.pack_tokens"),
     ],
 )
 def test_a_variable_that_does_not_fit_is_an_error_with_a_remedy(

@@ -149,7 +149,6 @@ def test_levels_come_by_their_weights(checkpoint: Checkpoint) -> None:
     [
         ({"families": ["no_such_family"]}, TaskError),
         ({"families": {"chain_sum": {"levels": [1] * 9}}}, TrainError),
-        ({"replay": ReplaySettings(share=0.1)}, TrainError),
     ],
 )
 def test_what_cannot_be_taught_is_refused_at_the_start(
@@ -157,6 +156,11 @@ def test_what_cannot_be_taught_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(error):
         taught_rows(checkpoint, sft_settings(**changes), (1, "cold"))
+
+
+def test_a_replay_without_answers_is_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(TrainError, match="needs the base's answers"):
+        Replay(checkpoint, ReplaySettings(share=0.1))
 
 
 def test_replayed_answers_stand_with_thinking_and_without(checkpoint: Checkpoint) -> None:
@@ -238,6 +242,22 @@ def test_the_bases_answers_are_sampled_once(checkpoint: Checkpoint, tmp_path: Pa
     assert replay_answers(checkpoint, settings, path, made_up=0, tokens=4, seed=1) == answers
     assert path.stat().st_mtime_ns == written
     assert replay_answers(checkpoint, settings, path, made_up=0, tokens=4, seed=2) != answers
+
+
+def test_more_answers_are_added_to_those_that_are_there(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=8192)
+    settings = Settings(cache_dir=tmp_path, engine=engine)
+
+    def answers(name: str, made_up: int, tokens: int = 2) -> list[Answer]:
+        return replay_answers(checkpoint, settings, tmp_path / name, made_up=made_up, tokens=tokens, seed=1)
+
+    few = answers("grown", 3)
+    grown = answers("grown", 12)
+    assert grown[: len(few)] == few
+    assert [answer.prompt for answer in grown] == [answer.prompt for answer in answers("whole", 12)]
+    assert answers("grown", 12) == grown
+    assert answers("grown", 3) == few  # made anew
+    assert answers("grown", 3, tokens=1) != few
 
 
 def test_the_prompts_are_many_and_different() -> None:

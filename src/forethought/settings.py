@@ -79,7 +79,14 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: Literal["cpu", "cuda"] = "cpu"
-    pack_tokens: int = Field(default=0, ge=0, description="tokens of one forward pass; 0: as the recipe says")
+    pack_tokens: int = Field(default=0, ge=0, description="tokens of one forward pass, 16 or more; 0: the recipe's")
+
+    @field_validator("pack_tokens")
+    @classmethod
+    def _enough(cls, tokens: int) -> int:
+        if 0 < tokens < 16:
+            raise ValueError("pack_tokens must be 0, or at least 16")
+        return tokens
 
 
 class ServeSettings(BaseModel):

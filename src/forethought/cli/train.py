@@ -37,8 +37,10 @@ def train(
     """
     from forethought.cli.train_view import TrainView
     from forethought.train.stage import Halt
+    from forethought.train.stages import check_device
 
     settings = cast("Settings", context.obj)
+    check_device(settings)  # before there is a folder
     opened = _opened(recipe, run, resume=resume, seed=seed)
     halt = Halt()
     with TrainView() as view:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-import torch
 
 PACKAGES: Final = ("forethought", "torch", "numpy", "safetensors", "tokenizers", "llguidance")
 
@@ -24,10 +23,19 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
-        "accelerators": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "accelerators": _accelerators(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "commit": _commit(),
     }
+
+
+def _accelerators() -> list[str]:
+    import torch  # not for those who only look at runs
+
+    try:
+        return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    except RuntimeError:  # a driver that is too old for this torch
+        return []
 
 
 def _version(package: str) -> str | None:

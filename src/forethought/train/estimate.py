@@ -120,7 +120,7 @@ def rl_work(checkpoint: Checkpoint, settings: RlSettings) -> tuple[Work, int]:
     prompt = fmean(prompts)
     groups = settings.steps * settings.prompts
     learned = TAUGHT_SHARE * groups * (prompt + settings.samples * output)
-    learned += settings.steps * settings.replayed * settings.replay.tokens
+    learned += settings.steps * settings.answers * settings.replay.tokens
     held = min(settings.at_once, settings.prompts * settings.samples) * int(prompt + 2 * output)
     return Work(learned, groups * settings.samples * output, groups * prompt), held
 

@@ -1,4 +1,4 @@
-"""The base's own conversations, which fine-tuning shows again so that the model stays able to chat.
+"""The base's own conversations, which training shows again so that the model stays able to chat.
 
 Some answer ordinary prompts that come with the package; the prompts of the others the base makes up itself, which
 covers what it was taught better than any list (Magpie, https://arxiv.org/abs/2406.08464). They are sampled once, at
@@ -47,7 +47,8 @@ def replay_answers(
     base: Checkpoint, settings: Settings, path: Path, *, made_up: int, tokens: int, seed: int
 ) -> list[Answer]:
     """The answers of a base to the ordinary prompts and to about so many that it makes up, of at most
-    `tokens` tokens each: from the file at `path` if it fits, else sampled with an engine of its own, and written there.
+    `tokens` tokens each: from the file at `path` as far as it fits, the others sampled with an engine of its own and
+    written there. A file with more, or with other ones, is made anew.
 
     Raises:
         CheckpointError: the base cannot be read.
@@ -84,10 +85,9 @@ def _read(path: Path, head: dict[str, Any]) -> tuple[int | None, list[Answer]]:
     if not path.exists():
         return None, []
     first, *others = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    before = first.get("made_up", 0)
-    if first | {"made_up": head["made_up"]} != head or before > head["made_up"]:
+    if first | {"made_up": head["made_up"]} != head or first["made_up"] > head["made_up"]:
         return None, []
-    return before, [Answer(line["prompt"], tuple(line["token_ids"])) for line in others]
+    return first["made_up"], [Answer(line["prompt"], tuple(line["token_ids"])) for line in others]
 
 
 def made_up_prompts(base: Checkpoint, settings: Settings, count: int, *, seed: int, first: int = 0) -> list[str]:

@@ -7,8 +7,8 @@ class ReplaySettings(BaseModel):
     """The base's own answers to ordinary prompts, and to about `made_up` prompts that it makes up, mixed in so that it
     stays able to chat: `share` of all rows. A part of them (`thinking`) is shown behind a short thinking, with an
     effort; the others as the base gave them. `tokens` are the most of one answer. What is learned of an answer is all
-    that the base might have said at each of its tokens; that counts `weight` times as much as a token of a
-    solution."""
+    that the base might have said at each of its tokens; that, and the thinking before it, counts `weight` times as much
+    as any other token."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -151,9 +151,10 @@ class RlLoop:
         replayed = self._replayed(number)
         scale = 1 / (learned + sum(row.learned_tokens for row in replayed))
         stats = self._backend.forward_backward(rows, _loss(settings), scale)
-        kept: dict[str, float] = {}
+        tokens, of_replay = stats.tokens, {}
         if replayed:
-            kept = divergence(replayed, self._backend.forward_backward(replayed, losses.sft, scale).logprobs_N)
+            kept = self._backend.forward_backward(replayed, losses.sft, scale)
+            tokens, of_replay = tokens + kept.tokens, divergence(replayed, kept.logprobs_N)
         norm = self._backend.optimizer_step(rate)
         self._published = False
         return {
@@ -161,16 +162,16 @@ class RlLoop:
             "loss": stats.loss,
             "grad_norm": norm,
             "learned_tokens": learned,
-            "learner_tokens": stats.tokens,
+            "learner_tokens": tokens,
             "ratio": ratio_metrics(rows, stats.logprobs_N),
-            **kept,
+            **of_replay,
         }
 
     def _replayed(self, number: int) -> list[Row]:
         """The base's own answers of a step."""
         rng = Random(seed_of(*self._place, number, "replay"))
         weights: dict[Effort, float] = {effort: plan.weight for effort, plan in self._settings.efforts.items()}
-        efforts = rng.choices(list(weights), list(weights.values()), k=self._settings.replayed)
+        efforts = rng.choices(list(weights), list(weights.values()), k=self._settings.answers)
         return self._replay.rows([self._replay.draw(effort, rng) for effort in efforts])
 
     def _shown(self, groups: Sequence[Group]) -> list[dict[str, Any]]:

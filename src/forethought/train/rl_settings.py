@@ -80,9 +80,10 @@ class RlSettings(BaseModel):
         return dict.fromkeys(cast("list[Any]", given), FamilyPlan()) if isinstance(given, list) else given
 
     @property
-    def replayed(self) -> int:
-        """Answers of the base that a step learns from."""
-        return round(self.prompts * self.samples * self.replay.share / (1 - self.replay.share))
+    def answers(self) -> int:
+        """The base's own answers that a step learns from."""
+        share = self.replay.share
+        return max(1, round(self.prompts * self.samples * share / (1 - share))) if share else 0
 
     @model_validator(mode="after")
     def _efforts(self) -> Self:

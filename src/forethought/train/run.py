@@ -5,7 +5,7 @@
     metrics.jsonl      one line a step
     rollouts.jsonl     sample rollouts, and rollouts.html for people
     estimates.jsonl    what each stage should have cost, and what it did
-    replay.jsonl       the base's own answers that fine-tuning shows again, if it does
+    replay.jsonl       the base's own answers that training shows again, if it does
     measurements/      how good the base and each stage's checkpoint were found to be
     checkpoints/       what each stage has made, and what scored best in it, to be opened like any checkpoint
     state/             from where the run goes on

@@ -5,6 +5,7 @@ Every part can be cut off and taken up again: a stage at its latest state, the r
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -57,6 +58,14 @@ class Job:
         return learner.model_copy(update={"pack_tokens": tokens}) if tokens else learner
 
 
+def check_device(settings: Settings) -> None:
+    """Raises `TrainError` when what shall learn is not there."""
+    if settings.train.device == "cuda" and not torch.cuda.is_available():
+        raise TrainError(
+            "This torch finds no graphics processor.", "Install a torch with CUDA, or set train.device to cpu."
+        )
+
+
 async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, until: str | None = None) -> bool:
     """Goes on with a run from where it is, to the end of the stage `until`, or of all. Returns whether it got there;
     False when it was asked to halt.
@@ -65,8 +74,7 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
         TrainError: the recipe cannot be followed; another process works on the run; there is no such device.
         TrainingStopped: an alarm went off; the state is saved.
     """
-    if settings.train.device == "cuda" and not torch.cuda.is_available():
-        raise TrainError("This torch finds no graphics processor.", "Set train.device to cpu.")
+    check_device(settings)
     names = [stage.name for stage in run.recipe.stages]
     if until is not None and until not in names:
         raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
@@ -92,8 +100,9 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
     run, plan = job.run, job.recipe.stages[index]
     source = _source(job, index)
     expected = _expected(job, plan, source, position)
+    replay = await asyncio.to_thread(_replay, job, plan, source)
     async with _backend(job, index, source) as backend:
-        stage = _loop(job, plan, backend)
+        stage = _loop(job, plan, backend, replay)
         if (saved := run.backend_state()) is not None:
             backend.load_state(saved)
         reached = await Trainer(run, job.watcher, job.halt).train(index, stage, position, backend)
@@ -151,13 +160,20 @@ async def _backend(job: Job, index: int, source: Checkpoint) -> AsyncGenerator[T
     recipe, plan = job.recipe, job.recipe.stages[index]
     adapter, device = _adapter(recipe, index, source), job.settings.train.device
     if isinstance(plan, SftStage):
-        yield TorchBackend(source, job.learner, adapter=adapter, device=device)
+        yield TorchBackend(source, job.learner, adapter=adapter, teacher=_base(job), device=device)
         return
     engine = _engine(job, source)
     await engine.start()
     try:
-        keep = plan.kl > 0
-        yield TorchBackend(source, job.learner, adapter=adapter, engine=engine, keep_reference=keep, device=device)
+        yield TorchBackend(
+            source,
+            job.learner,
+            adapter=adapter,
+            engine=engine,
+            keep_reference=plan.kl > 0,
+            teacher=_base(job),
+            device=device,
+        )
     finally:
         await engine.close()
 
@@ -175,25 +191,31 @@ def _adapter(recipe: Recipe, index: int, source: Checkpoint) -> Adapter | None:
     return None
 
 
-def _loop(job: Job, plan: SftStage | RlStage, backend: Backend) -> Stage:
-    seed, replay = job.recipe.seed, _replay(job, plan, backend)
+def _loop(job: Job, plan: SftStage | RlStage, backend: Backend, replay: Replay) -> Stage:
+    seed = job.recipe.seed
     if isinstance(plan, RlStage):
         return RlLoop(plan.name, plan, backend, seed, replay)
     return SftLoop(plan.name, plan, backend, seed, replay)
 
 
-def _replay(job: Job, plan: SftStage | RlStage, backend: Backend) -> Replay:
+def _replay(job: Job, plan: SftStage | RlStage, source: Checkpoint) -> Replay:
     """What the base would say, if the stage replays it."""
     settings, path = plan.replay, job.run.directory / REPLAY
     answers: list[Answer] = []
     teacher: Teacher | None = None
     if settings.share:
-        base = Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
+        base = _base(job)
+        job.watcher.note("the base answers for the replay, where that has not been done")
         answers = replay_answers(
             base, _settings(job), path, made_up=settings.made_up, tokens=settings.tokens, seed=job.recipe.seed
         )
         teacher = Teacher(base, job.learner, job.settings.train.device)
-    return Replay(backend.checkpoint, settings, answers, teacher)
+    return Replay(source, settings, answers, teacher)
+
+
+def _base(job: Job) -> Checkpoint:
+    """What the recipe begins with, without an adapter."""
+    return Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
 
 
 def _engine(job: Job, checkpoint: Checkpoint) -> NativeEngine:

@@ -48,6 +48,7 @@ class TorchBackend:
         adapter: a fresh one, for a checkpoint that has none (`train.adapter.fresh_adapter`).
         engine: what to sample with: started, of the same checkpoint.
         keep_reference: keeps a copy of what is trained as it begins, for `logprobs(reference=True)`.
+        teacher: whose states taught tokens come with; the checkpoint without its adapter, when none is given.
         device: where the learner computes. Sums are rounded in the same order every time on a CPU only.
 
     Raises:
@@ -63,6 +64,7 @@ class TorchBackend:
         adapter: Adapter | None = None,
         engine: Engine | None = None,
         keep_reference: bool = False,
+        teacher: Checkpoint | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self._settings = settings = settings or LearnerSettings()
@@ -89,7 +91,8 @@ class TorchBackend:
         self.decoder.train()
         self._optimizer = Optimizer(self.trained, settings)
         self._reference = self._copies() if keep_reference else None
-        self._base_VC: torch.Tensor | None = None
+        self._teacher = teacher
+        self._teacher_VC: torch.Tensor | None = None
         self._lock = Lock()
 
     @property
@@ -207,19 +210,19 @@ class TorchBackend:
 
     def _logprobs(self, pack: Pack) -> torch.Tensor:
         """The learned tokens' log-probabilities, in the pack's order."""
-        teacher_VC = None if pack.taught is None or self._lora is not None else self._base_table()
+        teacher_VC = None if pack.taught is None or self._lora is not None else self._teacher_table()
         hidden_NC = predicting_states(self.decoder, pack)
         taught = None if pack.taught is None else pack.taught.to(hidden_NC.device)
         return token_logprobs(self.decoder, hidden_NC, pack.targets_N.to(hidden_NC.device), taught, teacher_VC)
 
-    def _base_table(self) -> torch.Tensor:
-        """The output table of the base, when the one that is trained is not it any more."""
+    def _teacher_table(self) -> torch.Tensor:
+        """The teacher's output table, when the one that is trained is not it any more."""
         with self._lock:
-            if self._base_VC is None:
-                tensors = Checkpoint.open(self._source.directory).tensors()
-                name = "model.embed_tokens.weight" if self._source.config.tied else "lm_head.weight"
-                self._base_VC = tensors[name].to(self.decoder.device, self._dtype)
-            return self._base_VC
+            if self._teacher_VC is None:
+                teacher = self._teacher or Checkpoint.open(self._source.directory)
+                name = "model.embed_tokens.weight" if teacher.config.tied else "lm_head.weight"
+                self._teacher_VC = teacher.tensors()[name].to(self.decoder.device, self._dtype)
+            return self._teacher_VC
 
     def _learn(self, pack: Pack, loss: Loss, scale: float) -> _Learned:
         """One pack forward and backward."""
