@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from forethought.engine.native import NativeEngine
-from forethought.model.base import NAME
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Conversation, Message
 from forethought.model.lora import attach
@@ -51,7 +50,8 @@ async def ask(checkpoint: Checkpoint, settings: Settings) -> str:
 
 async def main() -> None:
     settings = load_settings()
-    base = resolve(NAME, settings)
+    # Without the adapter that the default model has.
+    base = Checkpoint.open(resolve(settings.model, settings).directory)
     config = LoraConfig(rank=8, alpha=16.0, target_modules="all-linear")
     adapter = {name: parameter.detach() for name, parameter in train(base, config).items()}
     with tempfile.TemporaryDirectory() as folder:
