@@ -28,8 +28,8 @@ async def main() -> None:
             async for event in stream:
                 if event.type == "response.output_text.delta":
                     print(event.delta, end="", flush=True)
-                elif event.type in ("response.completed", "response.incomplete") and event.response.usage:
-                    print(f"\n{event.response.status}, {event.response.usage.output_tokens} tokens")
+                elif event.type in ("response.completed", "response.incomplete", "response.failed"):
+                    print(f"\nended as {event.response.status}: {event.response.usage or event.response.error}")
         server.should_exit = True
     await serving
 

@@ -16,7 +16,7 @@ SHOWS = {
     "lora_adapter": "merged: ",
     "many_at_once": "of the prompts came from the cache",
     "rollouts": "max_tokens",
-    "serve_and_ask": " tokens\n",
+    "serve_and_ask": "ended as ",
     "stream_a_turn": "tokens in, ",
     "structured_output": "'continent': ",
     "tools": "Message(role='user'",
