@@ -56,6 +56,19 @@ def test_verify_finds_what_is_unharmed(run: Run, known: ModuleType) -> None:
     assert (status, known.GOLDEN_DIGEST in out) == (0, True)
 
 
+def test_verify_finds_another_adapter_than_ours(
+    run: Run, base_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copytree(mini.ADAPTER, tmp_path / "adapter")
+    manifest = other / "forethought.json"
+    manifest.write_text(manifest.read_text().replace('"calls_tools": true', '"calls_tools": false'))
+    monkeypatch.setattr(mini, "ADAPTER", other)
+    status, _, err = run("models", "verify", mini.NAME)
+    assert status == 1
+    assert mini.GOLDEN_DIGEST in err
+    assert "Install this package again" in err
+
+
 def test_list_says_what_is_here(run: Run, empty_cache: Path) -> None:
     status, out, _ = run("models", "list")
     assert status == 0

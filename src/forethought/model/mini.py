@@ -26,7 +26,7 @@ def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Pat
         DigestMismatch: the base or the adapter is not the one we know.
     """
     directory = base.pull(cache_dir, progress)
-    verify(directory)
+    _verified(directory)
     return directory
 
 
@@ -38,6 +38,11 @@ def verify(directory: Path) -> str:
         DigestMismatch: one of them is not the one we know.
     """
     base.verify(directory)
+    return _verified(directory)
+
+
+def _verified(directory: Path) -> str:
+    """The digest of a base that is unharmed and the adapter; raises `DigestMismatch` when the adapter is not."""
     found = Checkpoint.open(directory, ADAPTER).digest()
     if found != GOLDEN_DIGEST:
         raise DigestMismatch(
