@@ -24,6 +24,7 @@ from forethought.model.conversation import (
     Thinking,
     ToolCall,
     ToolDefinition,
+    ToolResult,
 )
 from forethought.reasoning.effort import BUDGET, answer_reserve, thinking_budget
 from forethought.reasoning.events import Event, ItemDone
@@ -285,6 +286,16 @@ def test_an_answer_in_json_may_spell_the_marker_of_a_call(
     tokens = plain.tokenizer.encode(text)
     events = events_of(plain, tokens, replace(QUESTION, tools=tools), output_format=JsonSchema({"type": "object"}))
     assert [event.item for event in events if isinstance(event, ItemDone)] == [answer(text)]
+
+
+def test_where_calls_stand_in_the_past_and_no_tool_is_offered_any_more_nothing_but_text_is_allowed(
+    checkpoint: Checkpoint,
+) -> None:
+    assert requested(checkpoint).grammar is None
+    past = (*QUESTION.items, ToolCall("call_1", "add", "{}"), ToolResult("call_1", (Text("4"),)))
+    grammar = requested(checkpoint, Conversation(past)).grammar
+    assert grammar is not None
+    assert "call" not in grammar.source
 
 
 def test_all_tools_are_told_to_the_model_whatever_the_choice(checkpoint: Checkpoint) -> None:

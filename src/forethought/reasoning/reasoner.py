@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Unpack
 from forethought.engine.grammar_source import check_grammar
 from forethought.engine.protocol import EmbeddingSpan, Engine, Grammar, Limits, Request, Sampling, ThinkingBudget
 from forethought.errors import ContextLengthError, RequestError
-from forethought.model.conversation import Conversation, Effort
+from forethought.model.conversation import Conversation, Effort, ToolCall
 from forethought.reasoning.answer_text import LogprobQueue, StopCutter
 from forethought.reasoning.assembly import Assembly
 from forethought.reasoning.effort import DEFAULT_EFFORT, answer_reserve, thinking_budget
@@ -211,7 +211,9 @@ class Reasoner:
         renderer = self.checkpoint.renderer
         thinking = renderer.thinking if prompt.thinking_open else None
         start_after = None if thinking is None else thinking.end_ids[-1]
-        if renderer.calls is None or not conversation.tools:
+        # A model that sees calls in its past may write another, though no tool is on offer any more.
+        may_call = conversation.tools or any(isinstance(item, ToolCall) for item in conversation.items)
+        if renderer.calls is None or not may_call:
             grammar = grammar_for(output_format, start_after)
             if grammar is not None:
                 check_grammar(grammar)
