@@ -28,17 +28,14 @@ def drawn(checkpoint: Checkpoint) -> tuple[Assignment, ...]:
     return assignments(checkpoint, SETTINGS, first_curriculum(SETTINGS), (1, "rl"), 0)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_all_attempts_are_sampled_from_the_model_as_it_is_but_for_the_temperature(
-    checkpoint: Checkpoint, temperature: float
-):
+def test_all_attempts_are_sampled_from_the_model_as_it_is(checkpoint: Checkpoint):
     requests: list[Request] = []
 
     def script(request: Request) -> Iterable[Step]:
         return [answers(checkpoint, "none", "I guess.")]
 
     async def body(reasoner: Reasoner) -> list[Group]:
-        return await roll(reasoner, drawn(checkpoint), SETTINGS.model_copy(update={"temperature": temperature}))
+        return await roll(reasoner, drawn(checkpoint), SETTINGS)
 
     groups = play(checkpoint, keeping(requests, script), body)
     assert [len(group.rollouts) for group in groups] == [4, 4]
@@ -47,7 +44,7 @@ def test_all_attempts_are_sampled_from_the_model_as_it_is_but_for_the_temperatur
     assert len({request.sampling.seed for request in requests}) == 8
     for request in requests:
         sampling = request.sampling
-        assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (temperature, 1.0, 0, 0.0)
+        assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (1.0, 1.0, 0, 0.0)
         assert (request.grammar, request.logprobs) == (None, 0)
 
 

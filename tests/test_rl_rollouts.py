@@ -82,14 +82,6 @@ def test_attempts_that_broke_are_left_out_of_their_group():
     assert group.errors == ("EngineDown: gone",)
 
 
-def test_a_bonus_is_added_to_what_was_earned_where_a_group_teaches():
-    first, second, third = tried(CORRECT, turn([1], [2])), tried(wrong("no"), turn([1], [3])), tried(CORRECT)
-    group = grouped(assigned(), [first, second], settings(bonus=0.5))
-    assert [rollout.advantage for rollout in group.rollouts] == [1.0, -0.5]
-    solved = grouped(assigned(), [first, third], settings(bonus=0.5))
-    assert [rollout.advantage for rollout in solved.rollouts] == [0.0, 0.0]
-
-
 def test_rollouts_of_a_group_share_one_row():
     group = grouped(assigned(), [tried(CORRECT, turn([1, 2], [3])), tried(wrong(""), turn([1, 2], [4, 5]))], settings())
     (row,) = rows_of([group])

@@ -39,9 +39,8 @@ class RlSettings(BaseModel):
     Each step draws `prompts` problems and `samples` attempts at each, and makes one update. `loss` "reinforce" is the
     plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
-    `divide_by_deviation` is GRPO's advantage; a `bonus` is added to that of right attempts, which at a `temperature`
-    below 1 draws the distribution itself towards what is right and likely (RAFT, https://arxiv.org/abs/2304.06767).
-    With a `replay`, every update also learns from some of the base's own
+    `entropy` is the price of being undecided in attempts that were better than their group.
+    `divide_by_deviation` is GRPO's advantage. With a `replay`, every update also learns from some of the base's own
     answers (of attempts and answers together, its share), so that chat stays what it was. Validation is on problems of
     the train split, and what does best in it is kept as a checkpoint beside the last.
     """
@@ -61,9 +60,8 @@ class RlSettings(BaseModel):
     clip_high: float = Field(default=0.2, gt=0)
     most_weight: float = Field(default=5.0, gt=0)
     kl: float = Field(default=0.0, ge=0)
+    entropy: float = Field(default=0.0, ge=0)
     divide_by_deviation: bool = False
-    bonus: float = Field(default=0.0, ge=0, description="share of its reward that is added to an attempt's advantage")
-    temperature: float = Field(default=1.0, gt=0, le=2, description="of the attempts; the learner's stays 1")
     at_once: int = Field(default=128, ge=1, description="attempts in flight")
     most_thinking: int = Field(
         default=0, ge=0, description="thinking tokens of an attempt, whatever its budget; 0: as many as that"

@@ -1,8 +1,7 @@
 """Rollouts: attempts at the problems of a step by the learner itself, rewarded, and made into rows to learn from.
 
-They are sampled from the weights as they are, with no grammar and, unless the recipe wants otherwise, at temperature 1,
-so that the log-probabilities that come with the tokens are those of the distribution that they were drawn from. At
-another temperature they still are the learner's own, so that no ratio makes up for it.
+They are sampled at temperature 1 from the weights as they are, with no grammar, so that the log-probabilities that come
+with the tokens are those of the distribution that they were drawn from.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: 
                 budget=assignment.budget,
                 most_thinking=settings.most_thinking or None,
                 seed=seed,
-                sampling={**UNCHANGED, "temperature": settings.temperature},
+                sampling=UNCHANGED,
                 logprobs=True,
                 bound=False,
             )
@@ -92,10 +91,7 @@ def grouped(assignment: Assignment, attempts: Sequence[Attempt], settings: RlSet
     sound = [each for each in attempts if each.error is None]
     rewards = [reward(each, tight, length) for each in sound]
     taught = lesson(rewards, [each.verdict.correct for each in sound])
-    worth = [0.0] * len(sound)
-    if taught == "taught":
-        compared = advantages(rewards, divide=settings.divide_by_deviation)
-        worth = [each + settings.bonus * value for each, value in zip(compared, rewards, strict=True)]
+    worth = advantages(rewards, divide=settings.divide_by_deviation) if taught == "taught" else (0.0,) * len(sound)
     rollouts = tuple(map(Rollout, sound, rewards, worth))
     return Group(assignment, rollouts, taught, tuple(each.error for each in attempts if each.error is not None))
 
