@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import tiny_tokenizer
 from forethought.engine.grammar import GrammarCompiler, GrammarState, allowed_tokens
 from forethought.engine.grammar_source import lark_part
 from forethought.engine.protocol import Grammar, Limits, Sampling, ThinkingBudget
 from forethought.errors import GrammarError, GrammarFailed
+from forethought.model.tokenizer import Tokenizer
 from json_schemas import conforms, schemas
 from runner_double import TOKENIZER, VOCAB, complete, make_core, make_request
 
@@ -82,6 +84,23 @@ def test_many_masks_at_once_are_the_same_as_one_by_one(compiler: GrammarCompiler
     together = compiler.masks(states)
     for row, state in enumerate(states):
         assert np.array_equal(together[row], compiler.masks([state])[0])
+
+
+def test_white_space_that_is_forced_is_cut_as_in_front_of_a_word() -> None:
+    description = json.loads(tiny_tokenizer().to_str())
+    description["model"]["vocab"]["ĊĊ"] = VOCAB
+    description["model"]["merges"].append(["Ċ", "Ċ"])
+    tokenizer = Tokenizer(json.dumps(description))
+    compiler = GrammarCompiler(tokenizer, VOCAB + 1, threads=1)
+    ends = compiler.compile(Grammar("regex", r"a\n\n\n"))
+    goes_on = compiler.compile(Grammar("regex", r"a\n\n[ab]"))
+    for state, text in ((goes_on, "a\n\nb"), (ends, "a\n\n\n")):
+        for token in tokenizer.encode(text):
+            masks = compiler.masks([state])
+            assert state.allow(masks[0], VOCAB + 1)
+            assert allowed_tokens(masks[0], VOCAB + 1)[token], text
+            state.observe(token)
+    assert VOCAB in tokenizer.encode("\n\n\nb"), "or this tests nothing"
 
 
 def test_states_of_one_grammar_do_not_disturb_each_other(compiler: GrammarCompiler) -> None:

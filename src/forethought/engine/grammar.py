@@ -22,6 +22,8 @@ from forethought.model.tokenizer import Tokenizer
 COMPILED_BYTES = 128 * 2**20
 """That compiled grammars may take together, as far as can be told from outside."""
 _BITS = 32
+_WORD = "a"
+"""Stands for any one."""
 
 
 class GrammarState:
@@ -155,4 +157,10 @@ class _Vocabulary:
         self.bos_token_id = None
 
     def __call__(self, text: str) -> list[int]:
+        """The tokens of a text that the grammar leaves no choice about, and that goes on: how white space at its end is
+        cut depends on what comes then (GPT-2's pattern keeps the last line break apart in front of a word)."""
+        if text[-1:].isspace():
+            *tokens, last = self._tokenizer.encode(text + _WORD)
+            if self._tokenizer.token_bytes(last) == _WORD.encode():
+                return tokens
         return self._tokenizer.encode(text)
