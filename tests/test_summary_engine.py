@@ -5,11 +5,15 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from forethought.engine.grammar import GrammarCompiler
+from forethought.engine.grammar import GrammarCompiler, GrammarState, allowed_tokens
 from forethought.engine.protocol import Grammar
 from forethought.engine.script import Say
 from forethought.engine.scripted import ScriptedEngine
@@ -21,6 +25,7 @@ from forethought.reasoning.reasoner import Reasoner
 from forethought.reasoning.summary import SummarizedTurn, Summarizer, SummaryDetail, SummarySettings
 from forethought.reasoning.summary_prompt import summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import DETAILS
+from forethought.tasks.summary_check import foreign_terms
 from turn_laws import answer, check_laws
 
 T = TypeVar("T")
@@ -87,15 +92,74 @@ def test_a_closed_turn_leaves_no_request_of_the_summariser(run: Run[None]) -> No
     run(closed)
 
 
-@pytest.mark.parametrize("detail", list(DETAILS))
-@pytest.mark.parametrize("segment", ["Plain.", "So x is 7 — née Löwe.", "和を求める。"])
-def test_the_shape_of_every_detail_compiles_and_takes_the_example(
-    checkpoint: Checkpoint, detail: SummaryDetail, segment: str
-) -> None:
-    shape = summary_shape(segment, DETAILS[detail])
+def shape(checkpoint: Checkpoint, segment: str, detail: SummaryDetail) -> GrammarState:
+    """That of a part about a segment, before its first token."""
     compiler = GrammarCompiler(checkpoint.tokenizer, checkpoint.tokenizer.vocab_size, threads=1)
-    state = compiler.compile(Grammar("regex", shape.pattern))
+    source = summary_shape(segment, DETAILS[detail]).pattern
+    return compiler.compile(Grammar("regex", source), checkpoint.renderer.stop_token_ids)
+
+
+def tokens_after(checkpoint: Checkpoint, state: GrammarState) -> set[int]:
+    """Those that the shape allows now."""
+    masks = np.zeros((1, checkpoint.tokenizer.vocab_size // 32 + 1), np.int32)
+    state.fill(masks, 0)
+    assert state.allow(masks[0], checkpoint.tokenizer.vocab_size)
+    return set(np.flatnonzero(allowed_tokens(masks[0], checkpoint.tokenizer.vocab_size)).tolist())
+
+
+def takes(checkpoint: Checkpoint, segment: str, detail: SummaryDetail, text: str) -> bool:
+    """Whether the shape lets a text through, to its end."""
+    state = shape(checkpoint, segment, detail)
+    for token in checkpoint.tokenizer.encode(text):
+        if token not in tokens_after(checkpoint, state):
+            return False
+        state.observe(token)
+    return checkpoint.renderer.stop_token_ids[0] in tokens_after(checkpoint, state)
+
+
+@pytest.mark.parametrize("detail", list(DETAILS))
+def test_where_words_have_no_spaces_the_form_alone_is_bound(checkpoint: Checkpoint, detail: SummaryDetail) -> None:
+    segment = "和を求める。"
     example = summary_conversation(segment, DETAILS[detail]).items[2]
     assert isinstance(example, Message)
-    for token in checkpoint.tokenizer.encode(example.text):
+    assert takes(checkpoint, segment, detail, example.text)
+    assert not takes(checkpoint, segment, detail, example.text.replace("**", ""))
+
+
+@pytest.mark.parametrize(
+    ("said", "fits"),
+    [
+        ("Löwe has x = 7 and 2.5 at 10:30", True),
+        ("The sum, 7, is (in total) what löwe and get_time give", True),
+        ("The sum, 7, is (in total) what Löwe's get_time gives", False),
+        ("Here it is found that x is 77 and it is checked", False),
+        ("Here it is found that x is 2 and it is checked", False),
+        ("Here it is found that x is -7 and it is checked", False),
+        ("Here it is found that x is -3 and it is checked", True),
+        ("Here it is found that x is 3 and it is checked", False),
+        ("Here it is found that x - 7 and it is checked", True),
+        ("Here it is found that x-7=10:30 and it is checked", True),
+        ("Here the lion is found and it is checked", False),
+    ],
+)
+def test_a_part_names_nothing_that_is_not_in_its_segment(checkpoint: Checkpoint, said: str, fits: bool) -> None:
+    segment = "So x is 7, née Löwe: 2.5 at 10:30 with get_time, or x=-3?"
+    text = f"**Checking it**\n\n{said}."
+    assert takes(checkpoint, segment, "auto", text) == fits
+    assert (not foreign_terms(segment, text)) == fits
+    assert not takes(checkpoint, segment, "auto", text.replace("Checking", "Lion"))
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(" .,:=_()-'’ab37éİßÅ²", max_size=30), st.randoms(use_true_random=False))
+def test_what_the_shape_lets_through_is_in_the_segment(checkpoint: Checkpoint, segment: str, random: Random) -> None:
+    state = shape(checkpoint, segment, "auto")
+    tokens: list[int] = []
+    for _ in range(120):
+        token = random.choice(sorted(tokens_after(checkpoint, state)))
+        if token in checkpoint.renderer.stop_token_ids:
+            break
+        tokens.append(token)
         state.observe(token)
+    whole, _, _ = checkpoint.tokenizer.decode(tokens).rpartition(" ")
+    assert foreign_terms(segment, whole) == []

@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forethought.engine.grammar import GrammarCompiler
+from forethought.engine.grammar import GrammarCompiler, allowed_tokens
 from forethought.model.conversation import Thinking
 from forethought.model.tokenizer import Tokenizer
 from forethought.reasoning.format import grammar_for
 from forethought.reasoning.summary_prompt import summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import DETAILS
 from forethought.reasoning.summary_verbatim import Gate, Thought, Units
+from forethought.reasoning.summary_words import named, terms
 from forethought.tasks.families import summaries
-from forethought.tasks.summary_check import judge_result, judge_summary, named, terms
+from forethought.tasks.summary_check import judge_result, judge_summary
 from forethought.tasks.summary_writer import BEGINS, CHECKED, IN_ORDER, KINDS, OTHERWISE, SHORT
 from task_transcripts import answer_of, problems, said, traced
 
@@ -78,6 +79,9 @@ def test_a_trace_has_the_shape_length_and_words_of_a_live_summary(level: int, ba
             assert grammar is not None
             state = compiler.compile(grammar)
             for token in tokens:
+                masks = compiler.masks([state])
+                assert state.allow(masks[0], base_tokenizer.vocab_size)
+                assert allowed_tokens(masks[0], base_tokenizer.vocab_size)[token], "not the tokens that are learned"
                 state.observe(token)
 
 

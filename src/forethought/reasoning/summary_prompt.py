@@ -10,6 +10,7 @@ from typing import Final
 from forethought.model.conversation import Conversation, Message
 from forethought.reasoning.format import Regex
 from forethought.reasoning.summary_settings import Detail
+from forethought.reasoning.summary_words import CLOSED, TERM
 
 INSTRUCTIONS: Final = (
     "The user shows you private notes. Describe them for somebody who may not read them: first a short title in bold,"
@@ -30,12 +31,20 @@ EXAMPLE_SENTENCES: Final = (
 TITLE: Final = re.compile(r"\*\*[^*\n]+\*\*")
 """What the text of a part begins with."""
 
-# No symbols, no emoji, nothing above U+FFFF, and other letters than Latin ones only where the notes have some: a weak
-# model that is not allowed the word it wants begins another character by its first byte, and never finds back.
-_LATIN = r"[\x{0}-\x{24f}]"
+# No symbols, no emoji, nothing above U+FFFF: a weak model that is not allowed the word it wants begins another
+# character by its first byte, and never finds back.
 _SCRIPTS = r"[\x{0}-\x{1fff}\x{3040}-\x{d7ff}]"
 _PROSE = r"""\p{Sc}–—“”‘’„«»()'"%&/+=<>×÷−°,;:，、；：-"""
 _SENTENCE_END = "[.!?。！？]"
+
+_SPACED_UP_TO = "\u0590"
+"""Scripts below are those of which `summary_words` knows where a word begins and ends."""
+_WORD_LENGTH = 6
+"""A word's, with a mark or two: what turns a sentence's length into words."""
+_OPENING, _CLOSING, _JOINING = r"[\p{Sc}(“„«\"]?", r"[)”“»\"%°]?", r"[:/+=×&-]"
+_IDENTIFIER = re.compile(r"[^\W\d_]+(?:_[^\W_]+)+")
+# A hyphen right in front of a number is its sign: it comes with a number that has one, or joins it to a word.
+_BETWEEN = r"(?:[,;:]?| [=+×÷/<>&–—−-]) "
 
 
 def summary_conversation(segment: str, detail: Detail) -> Conversation:
@@ -54,14 +63,39 @@ def summary_conversation(segment: str, detail: Detail) -> Conversation:
 
 
 def summary_shape(segment: str, detail: Detail) -> Regex:
-    """What a part about this segment looks like. Words stand apart by one space, and only the title is marked up."""
-    scripts = _LATIN if all(c < "\u0250" or not c.isalpha() for c in segment) else _SCRIPTS
-    capital = rf"[[\p{{Lu}}\p{{Lt}}\p{{Lo}}]&&{scripts}]"
-    letter = rf"[[\p{{L}}\p{{M}}\p{{Nd}}]&&{scripts}]"
+    """What a part about this segment looks like. Words stand apart by one space, and only the title is marked up.
+
+    It names nothing that the segment does not: its words are those of the segment, and such as may be said of any
+    thinking (`summary_words`). Where words are not told apart by spaces, only the form is bound.
+    """
+    spaced = all(character < _SPACED_UP_TO for character in segment if character.isalpha())
+    title, sentence = _bound(segment, detail) if spaced else _free(detail)
+    fewest, most = detail.sentences
+    return Regex(rf"\*\*{title}\*\*\n\n{sentence}(?: {sentence}){{{fewest - 1},{most - 1}}}")
+
+
+def _bound(segment: str, detail: Detail) -> tuple[str, str]:
+    """A title and a sentence of known words."""
+    said = {*TERM.findall(segment), *_IDENTIFIER.findall(segment)}
+    words = {form for word in said | CLOSED for form in (word, word.lower()) if form.casefold() == word.casefold()}
+    capitals = {word[0].upper() + word[1:] for word in words if word[0].isalpha()}
+    capital, word = _any_of(capitals), _any_of(words | capitals)
+    joined = rf"(?:{_JOINING}{word}){{0,4}}"
+    shortest, longest = (max(1, length // _WORD_LENGTH) for length in detail.sentence)
+    inner = rf"(?:{_BETWEEN}{_OPENING}{word}{joined}{_CLOSING}){{{shortest - 1},{longest - 1}}}"
+    return rf"{capital}(?: {word}{joined}){{0,5}}", rf"{capital}{joined}{inner}{_SENTENCE_END}"
+
+
+def _any_of(words: set[str]) -> str:
+    return f"(?:{'|'.join(map(re.escape, sorted(words)))})"
+
+
+def _free(detail: Detail) -> tuple[str, str]:
+    """A title and a sentence of any words."""
+    capital = rf"[[\p{{Lu}}\p{{Lt}}\p{{Lo}}]&&{_SCRIPTS}]"
+    letter = rf"[[\p{{L}}\p{{M}}\p{{Nd}}]&&{_SCRIPTS}]"
     word = rf"[{letter}'’,&/+-]{{1,20}}"
     shortest, longest = detail.sentence
     # The point in a number ends no sentence.
     inner = rf"(?: ?(?:[{letter}{_PROSE}]|[0-9][.][0-9])){{{shortest - 1},{longest - 1}}}"
-    sentence = rf"{capital}{inner}{_SENTENCE_END}"
-    fewest, most = detail.sentences
-    return Regex(rf"\*\*{capital}{word}(?: {word}){{0,5}}\*\*\n\n{sentence}(?: {sentence}){{{fewest - 1},{most - 1}}}")
+    return rf"{capital}{word}(?: {word}){{0,5}}", rf"{capital}{inner}{_SENTENCE_END}"

@@ -8,39 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from forethought.reasoning.summary_words import CLOSED, TERM, terms
 from forethought.tasks.problem import CORRECT, Verdict, wrong
-from forethought.tasks.words import each
-
-FUNCTION_WORDS: Final = frozenset(
-    each(
-        "a about after against all also an and another any are as at be before both but by each every first for from"
-        " has have here how if in into is it its last more most next no none not of on once one only or other out right"
-        " same so some than that the their them then there these they this those three to together twice two up was"
-        " what when where which while with without"
-    )
-)
-"""Words that say nothing by themselves."""
-
-DESCRIBING_WORDS: Final = frozenset(
-    each(
-        "add added adding adds again answer answering answers argument arguments ask asked asks become becomes begin"
-        " begins borrow calculation calendar call called calling calls carry case cases change changed check checked"
-        " checking checks choice choose chooses choosing chosen code column columns compare compared compares comparing"
-        " compute computed computes computing convert converted converting copied copies count counted counting counts"
-        " date day days decimal decimals deduction developer difference digit digits divide divided dividing end ends"
-        " fact factor factors facts field fields filled filling find finding finds follow followed following follows"
-        " found fraction fractions function functions give given gives item items keep keeping keeps kept larger"
-        " largest lead leading leads letter letters line lines list look looked looking looks make makes match matched"
-        " matches matching method minus multiplied multiplies multiply multiplying name named names need needed needs"
-        " notes number numbers obey obeyed order ordered ordering part parts picked picking picks place placed places"
-        " plus product put question read reading reads remainder request result results reverse reversed reversing rule"
-        " say saying says second sentence settled share smaller smallest solve solved solving sort sorted sorting spell"
-        " spelled spelling start started starting starts step steps story subtract subtracted subtracting subtracts sum"
-        " table text third time times tool tools total tried tries turn turned turning turns unit units user using"
-        " value values way word words work worked working works write writing written yield yields"
-    )
-)
-"""Words for what thinking does. A summary may use them for any thinking."""
 
 SHARE: Final = 2
 """A summary is at most one in so many parts of what it is about."""
@@ -57,9 +26,7 @@ _RESULT_VERBS: Final = frozenset(("is", "becomes", "give"))
 _SENTENCE = r"(?:[^*\s.!?。！？]|(?<=\d)[.](?=\d)| (?! ))+[.!?。！？]"
 _SHAPE = re.compile(rf"\*\*(\S(?:[^*\n]*\S)?)\*\*\n\n({_SENTENCE}(?: {_SENTENCE})*)")
 _UNIT = re.compile(r"\d|[^\W\d_]+|[^\w\s]+|_|\n+")
-_TERM = re.compile(r"(?:(?<![\w.)\]])-)?\d+(?:\.\d+)?(?![^\W_])|[^\W_]+(?:['’][^\W\d_]+)?")
 _BREAK = re.compile(r"[.!?。！？](?!\d)|\*\*|\n")
-_CLOSED: Final = FUNCTION_WORDS | DESCRIBING_WORDS
 
 
 def judge_summary(thinking: str, summary: str) -> Verdict:
@@ -99,16 +66,6 @@ def units(text: str) -> list[str]:
     return _UNIT.findall(text)
 
 
-def named(text: str) -> list[str]:
-    """What a text names, in its order: numbers, and words that are neither function words nor describing words."""
-    return [term for term in _TERM.findall(text) if term.casefold() not in _CLOSED]
-
-
-def terms(text: str) -> list[str]:
-    """What a text names, in lower case."""
-    return [term.casefold() for term in named(text)]
-
-
 def foreign_terms(thinking: str, summary: str) -> list[str]:
     """What a summary names and its thinking does not."""
     known = set(terms(thinking))
@@ -116,15 +73,15 @@ def foreign_terms(thinking: str, summary: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    return [word.casefold() for word in _TERM.findall(text)]
+    return [word.casefold() for word in TERM.findall(text)]
 
 
 def _claimed(words: Sequence[str]) -> Iterator[str]:
     """What a sentence says that the result is."""
     for place, (noun, verb) in enumerate(pairwise(words)):
         if noun in _RESULT_NOUNS and verb in _RESULT_VERBS:
-            yield from [word for word in words[place + 2 :] if word not in _CLOSED][:1]
-        elif noun == "result" and verb not in _CLOSED:
+            yield from [word for word in words[place + 2 :] if word not in CLOSED][:1]
+        elif noun == "result" and verb not in CLOSED:
             yield verb
 
 
