@@ -31,6 +31,10 @@ def packs_at_once(threads: int) -> int:
     return next(count for count in range(MOST_AT_ONCE, 0, -1) if threads % count == 0)
 
 
+Moves = Literal["weights", "factors"]
+"""What an update moves: every number that is trained, or a few factors of an adapter (`optimizer.Factors`)."""
+
+
 class LearnerSettings(BaseModel):
     """How a learner computes; the same for every loss.
 

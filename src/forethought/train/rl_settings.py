@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from forethought.model.conversation import Effort
 from forethought.train.alarms import AlarmSettings
+from forethought.train.backend import Moves
 from forethought.train.curriculum import CurriculumSettings
 from forethought.train.replay_settings import ReplaySettings
 from forethought.train.rewards import LengthReward
@@ -36,7 +37,8 @@ class EffortPlan(BaseModel):
 class RlSettings(BaseModel):
     """A stage of reinforcement learning.
 
-    Each step draws `prompts` problems and `samples` attempts at each, and makes one update. `loss` "reinforce" is the
+    Each step draws `prompts` problems and `samples` attempts at each, and makes one update: of all weights, or of a few
+    factors of the adapter (`moves`), which need a thousand times the learning rate. `loss` "reinforce" is the
     plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
     `entropy` is the price of being undecided in attempts that were better than their group.
@@ -55,6 +57,7 @@ class RlSettings(BaseModel):
     learning_rate: float = Field(default=2e-5, gt=0)
     warmup: int = Field(default=5, ge=0, description="steps in which the learning rate rises")
     final: float = Field(default=0.1, ge=0, le=1, description="share of the learning rate at the end (cosine between)")
+    moves: Moves = "weights"
     loss: Literal["reinforce", "grpo", "cispo"] = "reinforce"
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.2, gt=0)

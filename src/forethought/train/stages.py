@@ -173,6 +173,7 @@ async def _backend(job: Job, index: int, source: Checkpoint) -> AsyncGenerator[T
             keep_reference=plan.kl > 0,
             teacher=_base(job),
             device=device,
+            moves=plan.moves,
         )
     finally:
         await engine.close()
