@@ -66,18 +66,6 @@ def test_a_step_tells_all_that_is_worth_knowing(checkpoint: Checkpoint):
     json.dumps(metrics)
 
 
-def test_a_price_for_entropy_is_paid_in_the_loss(checkpoint: Checkpoint):
-    def loss(price: float) -> float:
-        async def body(backend: TorchBackend) -> Step:
-            return await rl_loop(rl_settings(prompts=6, entropy=price), backend).step(0)
-
-        return with_learner(checkpoint, body).metrics["loss"]
-
-    free, cheap, dear = loss(0.0), loss(0.5), loss(1.0)
-    assert cheap > free
-    assert dear - free == pytest.approx(2 * (cheap - free), rel=1e-3)
-
-
 def test_sampler_and_learner_agree_on_what_was_sampled_at_every_step(checkpoint: Checkpoint):
     async def body(backend: TorchBackend) -> list[Step]:
         loop = rl_loop(rl_settings(), backend)
@@ -109,9 +97,7 @@ def test_an_update_makes_the_better_attempts_likelier(checkpoint: Checkpoint):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"loss": "grpo"}, {"loss": "cispo"}, {"kl": 0.1}, {"entropy": 0.5}, {"replay": {"share": 0.3}}],
-    ids=str,
+    "changes", [{}, {"loss": "grpo"}, {"loss": "cispo"}, {"kl": 0.1}, {"replay": {"share": 0.3}}], ids=str
 )
 def test_a_resumed_stage_goes_on_as_the_other_would_have(
     checkpoint: Checkpoint, tmp_path: Path, changes: dict[str, Any]

@@ -11,7 +11,7 @@ from forethought.model.lora_layers import Derived, LoraLinear
 from forethought.model.norm import rms_norm
 from forethought.model.rope import rotate
 from forethought.train.packing import Taught, pack_rows
-from forethought.train.scoring import CHUNK, _Scores
+from forethought.train.scoring import CHUNK, _Logprobs
 from forethought.train.tree_attention import TreeAttention
 from learner_scene import some_rows
 
@@ -52,29 +52,12 @@ def test_log_probabilities_over_several_chunks(rows: tuple[int, ...] | None) -> 
 
     def logprobs(hidden_NC: torch.Tensor, trained: torch.Tensor) -> torch.Tensor:
         whole = trained.detach() if ids is None else table.detach().index_copy(0, ids, trained.detach())
-        return apply(_Scores, hidden_NC, targets, whole, trained, ids, None, whole, False)[0]
+        return apply(_Logprobs, hidden_NC, targets, whole, trained, ids, None, whole)
 
     trained = table if ids is None else table.detach()[ids].requires_grad_()
     assert gradcheck(logprobs, (hidden, trained), fast_mode=True)
     plain = (hidden @ table.T).log_softmax(-1).gather(1, targets[:, None])[:, 0]
     torch.testing.assert_close(logprobs(hidden, trained), plain)
-
-
-@pytest.mark.parametrize("rows", [None, (1, 4)], ids=["whole table", "rows"])
-def test_entropies_beside_log_probabilities(rows: tuple[int, ...] | None) -> None:
-    count = CHUNK + 3
-    hidden, table, weights = wanted(count, 4), wanted(6, 4), wanted(2, count).detach()
-    targets = torch.arange(count) % 6
-    ids = None if rows is None else torch.tensor(rows)
-
-    def both(hidden_NC: torch.Tensor, trained: torch.Tensor) -> torch.Tensor:
-        whole = trained.detach() if ids is None else table.detach().index_copy(0, ids, trained.detach())
-        return apply(_Scores, hidden_NC, targets, whole, trained, ids, None, whole, True) * weights
-
-    trained = table if ids is None else table.detach()[ids].requires_grad_()
-    assert gradcheck(both, (hidden, trained), fast_mode=True)
-    plain = (hidden @ table.T).log_softmax(-1)
-    torch.testing.assert_close(both(hidden, trained)[1], -(plain.exp() * plain).sum(-1) * weights[1])
 
 
 @pytest.mark.parametrize("rows", [None, (1, 4)], ids=["whole table", "rows"])
@@ -87,7 +70,7 @@ def test_divergences_from_a_teacher(rows: tuple[int, ...] | None) -> None:
 
     def logprobs(hidden_NC: torch.Tensor, trained: torch.Tensor) -> torch.Tensor:
         whole = trained.detach() if ids is None else table.detach().index_copy(0, ids, trained.detach())
-        return apply(_Scores, hidden_NC, targets, whole, trained, ids, taught, teacher, False)[0]
+        return apply(_Logprobs, hidden_NC, targets, whole, trained, ids, taught, teacher)
 
     trained = table if ids is None else table.detach()[ids].requires_grad_()
     assert gradcheck(logprobs, (hidden, trained), fast_mode=True)

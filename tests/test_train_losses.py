@@ -59,15 +59,6 @@ def test_a_kl_term_prices_the_way_from_the_reference() -> None:
     assert slopes == pytest.approx([0.0, 2 * (1 - exp(0.5))], rel=1e-5)
 
 
-def test_being_undecided_costs_where_an_attempt_was_better_than_its_group() -> None:
-    given = tokens([-1.0, -1.0], [0.5, -0.5], entropies=[0.25, 0.25])
-    values, slopes = values_and_slopes(losses.with_entropy(losses.reinforce, 2.0), given)
-    assert values == pytest.approx([0.5 + 2 * 0.5 * 0.25, -0.5])
-    assert slopes == pytest.approx([-0.5, 0.5])
-    with pytest.raises(TrainError, match="entropies"):
-        losses.with_entropy(losses.reinforce, 2.0)(tokens([-1.0], [1.0]))
-
-
 @pytest.mark.parametrize("loss", [losses.grpo(), losses.cispo(), losses.with_kl(losses.sft, 0.1)])
 def test_a_loss_says_which_numbers_it_lacks(loss: Loss) -> None:
     with pytest.raises(TrainError, match="logprobs"):

@@ -57,17 +57,15 @@ class LearnerSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LearnedTokens:
-    """What a loss sees: N learned tokens of some packs, flat. All float32; the first and the last carry a gradient.
+    """What a loss sees: N learned tokens of some packs, flat. All float32; only `logprobs_N` carries a gradient.
 
-    `entropies_N` (of what was predicted, in nats) are None unless they were asked for; `sampler_logprobs_N` and
-    `reference_logprobs_N` when no branch has them.
+    `sampler_logprobs_N` and `reference_logprobs_N` are None when no branch has them.
     """
 
     logprobs_N: torch.Tensor
     advantages_N: torch.Tensor
     sampler_logprobs_N: torch.Tensor | None = None
     reference_logprobs_N: torch.Tensor | None = None
-    entropies_N: torch.Tensor | None = None
 
 
 Loss = Callable[[LearnedTokens], "torch.Tensor"]
@@ -119,8 +117,8 @@ class Backend(Protocol):
         """Samples with the weights of the last `publish`. Raises `TrainError` for a backend without an engine."""
         ...
 
-    def forward_backward(self, rows: Sequence[Row], loss: Loss, scale: float, *, entropies: bool = False) -> StepStats:
-        """Adds the gradient of `scale` times the sum of all learned tokens' losses, which see `entropies` if asked to.
+    def forward_backward(self, rows: Sequence[Row], loss: Loss, scale: float) -> StepStats:
+        """Adds the gradient of `scale` times the sum of all learned tokens' losses.
 
         `scale` is one over the learned tokens of the whole step, so that every token of a step weighs the same
         however it is cut into calls and packs.

@@ -57,19 +57,6 @@ def with_kl(loss: Loss, coefficient: float) -> Loss:
     return priced
 
 
-def with_entropy(loss: Loss, price: float) -> Loss:
-    """Adds a price for being undecided where an attempt was better than its group: `price` times the advantage times
-    the entropy. What is right becomes more certain, with the whole distribution of each token to learn from instead
-    of the one token that was sampled (minimising entropy, https://arxiv.org/abs/2505.15134, where it is rewarded)."""
-
-    def priced(tokens: LearnedTokens) -> torch.Tensor:
-        if tokens.entropies_N is None:
-            raise TrainError("The loss has a price for entropy, and there are no entropies.", "Ask for `entropies`.")
-        return loss(tokens) + price * tokens.advantages_N.clamp(min=0) * tokens.entropies_N
-
-    return priced
-
-
 def _sampler(tokens: LearnedTokens) -> torch.Tensor:
     if tokens.sampler_logprobs_N is None:
         raise TrainError(

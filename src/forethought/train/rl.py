@@ -150,7 +150,7 @@ class RlLoop:
             rows = with_reference(rows, self._backend.logprobs(rows, reference=True))
         replayed = self._replayed(number)
         scale = 1 / (learned + sum(row.learned_tokens for row in replayed))
-        stats = self._backend.forward_backward(rows, _loss(settings), scale, entropies=settings.entropy > 0)
+        stats = self._backend.forward_backward(rows, _loss(settings), scale)
         tokens, of_replay = stats.tokens, {}
         if replayed:
             kept = self._backend.forward_backward(replayed, losses.sft, scale)
@@ -203,7 +203,6 @@ def _loss(settings: RlSettings) -> Loss:
         "cispo": losses.cispo(settings.most_weight),
     }
     loss = named[settings.loss]
-    loss = losses.with_entropy(loss, settings.entropy) if settings.entropy else loss
     return losses.with_kl(loss, settings.kl) if settings.kl else loss
 
 

@@ -38,10 +38,9 @@ class RlSettings(BaseModel):
     """A stage of reinforcement learning.
 
     Each step draws `prompts` problems and `samples` attempts at each, and makes one update: of all weights, or of a few
-    factors of the adapter (`moves`), which need a thousand times the learning rate. `loss` "reinforce" is the
-    plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
+    factors of the adapter (`moves`), which need a thousand times the learning rate. `loss` "reinforce" is the plain
+    policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
-    `entropy` is the price of being undecided in attempts that were better than their group.
     `divide_by_deviation` is GRPO's advantage. With a `replay`, every update also learns from some of the base's own
     answers (of attempts and answers together, its share), so that chat stays what it was. Validation is on problems of
     the train split, and what does best in it is kept as a checkpoint beside the last.
@@ -63,7 +62,6 @@ class RlSettings(BaseModel):
     clip_high: float = Field(default=0.2, gt=0)
     most_weight: float = Field(default=5.0, gt=0)
     kl: float = Field(default=0.0, ge=0)
-    entropy: float = Field(default=0.0, ge=0)
     divide_by_deviation: bool = False
     at_once: int = Field(default=128, ge=1, description="attempts in flight")
     most_thinking: int = Field(

@@ -7,15 +7,11 @@ of C numbers is kept for a token instead of one of V.
 A token with a teacher stands for the teacher's whole distribution. In place of its log-probability comes the expected
 one less the teacher's own: minus the divergence from the teacher, 0 where both agree (https://arxiv.org/abs/1503.02531).
 
-The entropy of what is predicted can be had besides, with its own derivative: one more product with the table.
-
 Sizes: N learned tokens, M of them with a teacher, C hidden size, V vocabulary, R rows of the output that are trained.
 """
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import torch
@@ -47,12 +43,10 @@ def token_logprobs(
     targets_N: torch.Tensor,
     taught: Taught | None = None,
     teacher_VC: torch.Tensor | None = None,
-    *,
-    entropies: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Float32 `logprobs_N` of the targets, each predicted by its hidden state, and with `entropies` the `entropies_N`
-    of the predictions in nats. For those that are `taught` the former is minus the divergence from their teacher, whose
-    output table is `teacher_VC` (None: the decoder's own without its trained rows). All are where the decoder is."""
+) -> torch.Tensor:
+    """Float32 `logprobs_N` of the targets, each predicted by its hidden state. For those that are `taught`, minus
+    the divergence from their teacher, whose output table is `teacher_VC` (None: the decoder's own without
+    its trained rows). All of them are where the decoder is."""
     head = decoder.model.embed_tokens if decoder.lm_head is None else decoder.lm_head
     if isinstance(head, TokenRowEmbedding | TokenRowHead):
         rows = head.token_adapter
@@ -64,8 +58,7 @@ def token_logprobs(
         trained = trained.detach()  # a parameter asks for a gradient even where none is taken
     if teacher_VC is None:
         teacher_VC = head.weight.detach()
-    found_XN = apply(_Scores, hidden_NC, targets_N, table_VC, trained, ids_R, taught, teacher_VC, entropies)
-    return found_XN[0], found_XN[1] if entropies else None
+    return apply(_Logprobs, hidden_NC, targets_N, table_VC, trained, ids_R, taught, teacher_VC)
 
 
 class _Workspace(threading.local):
@@ -90,9 +83,8 @@ class _Workspace(threading.local):
 _workspace = _Workspace()
 
 
-class _Scores(torch.autograd.Function):
-    """Gives X = 1 or 2 numbers for each token: the log-probability and, if wanted, the entropy. `trained` are the rows
-    `ids_R` of the table, or the whole table if `ids_R` is None."""
+class _Logprobs(torch.autograd.Function):
+    """`trained` are the rows `ids_R` of the table, or the whole table if `ids_R` is None."""
 
     @staticmethod
     def forward(
@@ -104,14 +96,12 @@ class _Scores(torch.autograd.Function):
         ids_R: torch.Tensor | None,
         taught: Taught | None,
         teacher_VC: torch.Tensor,
-        entropies: bool,
     ) -> torch.Tensor:
         wide = torch.promote_types(hidden_NC.dtype, torch.float32)
-        outputs = 2 if entropies else 1
-        found_XN = hidden_NC.new_empty(outputs, len(hidden_NC), dtype=wide)
+        logprobs_N = hidden_NC.new_empty(len(hidden_NC), dtype=wide)
         wants_hidden, wants_table = ctx.needs_input_grad[0], ctx.needs_input_grad[3]
-        slopes_NC = [torch.empty_like(hidden_NC) for _ in range(outputs if wants_hidden else 0)]
-        kept: list[list[torch.Tensor]] = [[] for _ in range(outputs if wants_table else 0)]
+        slopes_NC = torch.empty_like(hidden_NC) if wants_hidden else None
+        kept: list[torch.Tensor] = []
         for start in range(0, len(hidden_NC), CHUNK):
             chunk = slice(start, start + CHUNK)
             hidden_nC, targets_n = hidden_NC[chunk], targets_N[chunk]
@@ -119,41 +109,27 @@ class _Scores(torch.autograd.Function):
             lesson = None if taught is None else _lesson(taught, start, hidden_nC, teacher_VC, wide)
             if lesson is not None:
                 own_nC[lesson.places_m] = lesson.shares_mV @ table_VC
-            found_XN[0, chunk], scores_nV, wide_shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, lesson)
-            rounded_nV = _workspace.buffers(hidden_nC, len(table_VC), wide)[0][: len(own_nC)]
-            if wants_hidden or wants_table:
-                rounded_nV.copy_(wide_shares_nV)
-            if slopes_NC:
-                slopes_NC[0][chunk] = own_nC - rounded_nV @ table_VC
-            if kept:
-                kept[0].append(_surplus(rounded_nV, targets_n, ids_R, lesson))
-            if not entropies:
+            logprobs_N[chunk], wide_shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, lesson)
+            if not (wants_hidden or wants_table):
                 continue
-            found_XN[1, chunk], spread_nV = _entropy(scores_nV, wide_shares_nV)
-            if wants_hidden or wants_table:
-                rounded_nV.copy_(spread_nV)
-            if slopes_NC:
-                slopes_NC[1][chunk] = rounded_nV @ table_VC
-            if kept:
-                kept[1].append(rounded_nV.clone() if ids_R is None else rounded_nV[:, ids_R])
-        ctx.save_for_backward(hidden_NC, *slopes_NC, *(torch.cat(each) for each in kept))
-        ctx.wants_hidden, ctx.trained_dtype = wants_hidden, trained.dtype
-        return found_XN
+            shares_nV = _workspace.buffers(hidden_nC, len(table_VC), wide)[0][: len(own_nC)].copy_(wide_shares_nV)
+            if slopes_NC is not None:
+                slopes_NC[chunk] = own_nC - shares_nV @ table_VC
+            if wants_table:
+                kept.append(_surplus(shares_nV, targets_n, ids_R, lesson))
+        ctx.save_for_backward(hidden_NC, slopes_NC, torch.cat(kept) if kept else None)
+        ctx.trained_dtype = trained.dtype
+        return logprobs_N
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden_NC, *saved = ctx.saved_tensors
-        grads_N1 = grads[0].to(hidden_NC.dtype)[:, :, None].unbind()
-        slopes_NC = saved[: len(grads_N1)] if ctx.wants_hidden else []
-        of_hidden = _weighed(slopes_NC, grads_N1)
-        surplus = _weighed(saved[len(slopes_NC) :], grads_N1)
-        of_trained = None if surplus is None else (surplus.t() @ hidden_NC).to(ctx.trained_dtype)
-        return of_hidden, None, None, of_trained, None, None, None, None
-
-
-def _weighed(slopes: Sequence[torch.Tensor], grads_N1: Sequence[torch.Tensor]) -> torch.Tensor | None:
-    """The sum of each output's slopes times its gradient; None if there are no slopes."""
-    return reduce(torch.add, map(torch.mul, slopes, grads_N1)) if slopes else None
+        hidden_NC, slopes_NC, surplus = ctx.saved_tensors
+        grad_N1 = grads[0].to(hidden_NC.dtype)[:, None]
+        of_hidden = None if slopes_NC is None else slopes_NC * grad_N1
+        of_trained = None
+        if surplus is not None:
+            of_trained = ((surplus * grad_N1).t() @ hidden_NC).to(ctx.trained_dtype)
+        return of_hidden, None, None, of_trained, None, None, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +182,8 @@ def _chunk(
     table_VC: torch.Tensor,
     wide: torch.dtype,
     lesson: _Lesson | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`logprobs_n`, the scores and their softmax `shares_nV`; the latter two are valid until the next chunk."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`logprobs_n`, and the softmax `shares_nV`; the latter is valid until the next chunk."""
     buffers = _workspace.buffers(hidden_nC, len(table_VC), wide)
     raw, scores, shares = (buffer[: len(hidden_nC)] for buffer in buffers[:3])
     torch.mm(hidden_nC, table_VC.t(), out=raw)
@@ -223,12 +199,4 @@ def _chunk(
     if lesson is not None:
         wanted_mV = lesson.shares_mV.to(wide)
         logprobs_n[lesson.places_m] -= torch.xlogy(wanted_mV, wanted_mV).sum(-1)
-    return logprobs_n, scores, shares
-
-
-def _entropy(scores_nV: torch.Tensor, shares_nV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The entropies of the shares, and their derivatives to the scores, in whose place they are written."""
-    sums_n1 = scores_nV.logsumexp(-1, keepdim=True)
-    logs_nV = scores_nV.sub_(sums_n1)
-    entropies_n1 = -(shares_nV[:, None] @ logs_nV[:, :, None])[:, :, 0]
-    return entropies_n1[:, 0], logs_nV.add_(entropies_n1).mul_(shares_nV).neg_()
+    return logprobs_n, shares

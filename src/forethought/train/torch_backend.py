@@ -111,15 +111,14 @@ class TorchBackend:
         """Samples with the weights of the last `publish`. Raises `TrainError` without an engine."""
         return Reasoner(self.checkpoint, self._the_engine())
 
-    def forward_backward(self, rows: Sequence[Row], loss: Loss, scale: float, *, entropies: bool = False) -> StepStats:
+    def forward_backward(self, rows: Sequence[Row], loss: Loss, scale: float) -> StepStats:
         """See `Backend`."""
         began = perf_counter()
         packs = self._packs(rows)
         logprobs_N = np.zeros(sum(row.learned_tokens for row in rows), np.float32)
         total = 0.0
-        learn = partial(self._learn, loss=loss, scale=scale, entropies=entropies)
         # In the order of the packs, so that sums are rounded alike however many threads there are.
-        for pack, learned in zip(packs, self._each(learn, packs), strict=True):
+        for pack, learned in zip(packs, self._each(partial(self._learn, loss=loss, scale=scale), packs), strict=True):
             logprobs_N[pack.order_N.numpy()] = learned.logprobs_N.cpu().numpy()
             total += learned.loss
             self._gather(learned.gradients)
@@ -215,15 +214,10 @@ class TorchBackend:
 
     def _logprobs(self, pack: Pack) -> torch.Tensor:
         """The learned tokens' log-probabilities, in the pack's order."""
-        return self._scores(pack, entropies=False)[0]
-
-    def _scores(self, pack: Pack, *, entropies: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The learned tokens' log-probabilities and, if wanted, entropies, in the pack's order."""
         teacher_VC = None if pack.taught is None or self._lora is not None else self._teacher_table()
         hidden_NC = predicting_states(self.decoder, pack)
         taught = None if pack.taught is None else pack.taught.to(hidden_NC.device)
-        targets_N = pack.targets_N.to(hidden_NC.device)
-        return token_logprobs(self.decoder, hidden_NC, targets_N, taught, teacher_VC, entropies=entropies)
+        return token_logprobs(self.decoder, hidden_NC, pack.targets_N.to(hidden_NC.device), taught, teacher_VC)
 
     def _teacher_table(self) -> torch.Tensor:
         """The teacher's output table, when the one that is trained is not it any more."""
@@ -234,12 +228,12 @@ class TorchBackend:
                 self._teacher_VC = teacher.tensors()[name].to(self.decoder.device, self._dtype)
             return self._teacher_VC
 
-    def _learn(self, pack: Pack, loss: Loss, scale: float, *, entropies: bool) -> _Learned:
+    def _learn(self, pack: Pack, loss: Loss, scale: float) -> _Learned:
         """One pack forward and backward."""
-        logprobs_N, entropies_N = self._scores(pack, entropies=entropies)
+        logprobs_N = self._logprobs(pack)
         numbers = (pack.sampler_logprobs_N, pack.reference_logprobs_N)
         sampler_N, reference_N = (None if each is None else each.to(logprobs_N.device) for each in numbers)
-        tokens = LearnedTokens(logprobs_N, pack.advantages_N.to(logprobs_N.device), sampler_N, reference_N, entropies_N)
+        tokens = LearnedTokens(logprobs_N, pack.advantages_N.to(logprobs_N.device), sampler_N, reference_N)
         scaled = loss(tokens).sum() * scale
         gradients = torch.autograd.grad(scaled, list(self._computed.values()), allow_unused=True)
         return _Learned(logprobs_N.detach(), scaled.item(), gradients)
