@@ -57,7 +57,7 @@ def test_after_a_part_that_failed_the_next_one_takes_its_number(checkpoint: Chec
 
 
 def test_a_part_that_takes_too_long_is_cut_off_and_the_next_one_has_its_own_time(checkpoint: Checkpoint) -> None:
-    scene = Scene(checkpoint, settings=SummarySettings(part_seconds=0.05, final_seconds=60))
+    scene = Scene(checkpoint, settings=SummarySettings(part_seconds=1, final_seconds=60))
 
     def slow_at_first(_: Request) -> Iterable[Step]:
         begun = scene.say(PART).token_ids[:-10]

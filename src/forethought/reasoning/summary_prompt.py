@@ -42,7 +42,7 @@ _SPACED_UP_TO = "\u0590"
 _WORD_LENGTH = 6
 """A word's, with a mark or two: what turns a sentence's length into words."""
 _OPENING, _CLOSING, _JOINING = r"[\p{Sc}(“„«\"]?", r"[)”“»\"%°]?", r"[:/+=×&-]"
-_IDENTIFIER = re.compile(r"[^\W\d_]+(?:_[^\W_]+)+")
+_IDENTIFIER = re.compile(r"(?<![\w'’])[^\W\d_]+(?:_[^\W_]+)+(?![\w'’]|\.\d)")
 # A hyphen right in front of a number is its sign: it comes with a number that has one, or joins it to a word.
 _BETWEEN = r"(?:[,;:]?| [=+×÷/<>&–—−-]) "
 
@@ -77,8 +77,9 @@ def summary_shape(segment: str, detail: Detail) -> Regex:
 def _bound(segment: str, detail: Detail) -> tuple[str, str]:
     """A title and a sentence of known words."""
     said = {*TERM.findall(segment), *_IDENTIFIER.findall(segment)}
-    words = {form for word in said | CLOSED for form in (word, word.lower()) if form.casefold() == word.casefold()}
-    capitals = {word[0].upper() + word[1:] for word in words if word[0].isalpha()}
+    # Of the same length: a few letters become two in the other case, or one with a mark that ends a word.
+    words = {form for word in said | CLOSED for form in (word, word.lower()) if len(form) == len(word)}
+    capitals = {word[0].upper() + word[1:] for word in words if word[0].isalpha() and len(word[0].upper()) == 1}
     capital, word = _any_of(capitals), _any_of(words | capitals)
     joined = rf"(?:{_JOINING}{word}){{0,4}}"
     shortest, longest = (max(1, length // _WORD_LENGTH) for length in detail.sentence)
