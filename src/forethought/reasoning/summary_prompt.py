@@ -40,7 +40,7 @@ _SENTENCE_END = "[.!?。！？]"
 _SPACED_UP_TO = "\u0590"
 """Scripts below are those of which `summary_words` knows where a word begins and ends."""
 _WORD_LENGTH = 6
-"""A word's, with a mark or two: what turns a sentence's length into words."""
+"""Characters of a word, about: what turns a sentence's length into words."""
 _OPENING, _CLOSING, _JOINING = r"[\p{Sc}(“„«\"]?", r"[)”“»\"%°]?", r"[:/+=×&-]"
 _IDENTIFIER = re.compile(r"(?<![\w'’])[^\W\d_]+(?:_[^\W_]+)+(?![\w'’]|\.\d)")
 # A hyphen right in front of a number is its sign: it comes with a number that has one, or joins it to a word.

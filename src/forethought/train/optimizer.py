@@ -1,9 +1,9 @@
 """What moves the weights along their gradients, which are clipped; its state can be kept. AdamW
 (https://arxiv.org/abs/1711.05101), over tensors by name, or over a few factors of an adapter.
 
-A step of reinforcement learning is mostly noise, and the more so the more numbers it moves. Of the gradient of all
-weights of an adapter about a hundredth is signal, of that of its factors a half; and few numbers go far
-(https://arxiv.org/abs/2602.04118).
+A step of reinforcement learning is mostly noise, and the more so the more numbers it moves: of the gradient of all
+weights of an adapter one or two hundredths were signal, of that of its layers' factors three tenths, of its kinds' six
+(docs/lab-log.md). Few numbers go far (https://arxiv.org/abs/2602.04118).
 """
 
 from __future__ import annotations
