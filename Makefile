@@ -8,7 +8,6 @@ BASE := $(CACHE)/models/smollm2-135m-instruct
 
 # One thread for each of the small tensors of the tests: more would only wait for each other.
 test: export OMP_NUM_THREADS ?= 1
-ask: export Q
 
 ACCEPT := accept-parity accept-invariance accept-soak accept-engine-kills \
           accept-streams accept-hidden accept-structured accept-fuzz \
