@@ -39,6 +39,7 @@ replay = {{ share = 0.0 }}
 [[stages]]
 name = "rl"
 kind = "rl"
+moves = "factors"
 steps = 3
 families = ["even"]
 prompts = 2
