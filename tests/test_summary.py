@@ -44,12 +44,23 @@ def test_parts_come_in_order_while_the_model_still_thinks(checkpoint: Checkpoint
     assert first < last_thought
 
 
-def test_a_part_begins_with_its_title_and_streams(checkpoint: Checkpoint) -> None:
-    events = Scene(checkpoint).play()
+def test_a_part_begins_with_its_title_and_streams_by_the_sentence(checkpoint: Checkpoint) -> None:
+    scene = Scene(checkpoint)
+    pieces = ("**A title**", "\n\nIt has 2.5 parts.", " No more follow?", " Done.")
+    scene.summariser = lambda _: [scene.say("".join(pieces))]
+    events = scene.play()
     begun = next(n for n, event in enumerate(events) if isinstance(event, SummaryPartAdded))
-    first = next(event for event in events[begun:] if isinstance(event, SummaryDelta))
-    assert first.text.startswith("**Weighing the ways**")
-    assert sum(isinstance(event, SummaryDelta) for event in events) > 2 * len(parts(events))
+    deltas = [event.text for event in events[begun:] if isinstance(event, SummaryDelta)]
+    assert tuple(deltas[: len(pieces)]) == pieces
+
+
+def test_a_sentence_that_makes_a_part_longer_than_half_of_its_segment_is_left_out(checkpoint: Checkpoint) -> None:
+    scene = Scene(checkpoint, settings=replace(UNHURRIED, details={"auto": replace(COARSE, max_tokens=400)}))
+    short = "**A title**\n\nIt begins."
+    scene.summariser = lambda _: [scene.say(f"{short} It is {'7' * 120}. The end.")]
+    assert set(parts(scene.play())) == {(short, "completed")}
+    scene.summariser = lambda _: [scene.say(f"**A title**\n\nIt is {'7' * 120}. The end.")]
+    assert set(parts(scene.play())) == {(f"**A title**\n\nIt is {'7' * 120}.", "completed")}
 
 
 def test_the_turns_own_events_are_those_of_the_turn_alone(checkpoint: Checkpoint) -> None:
@@ -144,15 +155,17 @@ def test_blank_thinking_has_no_summary(checkpoint: Checkpoint) -> None:
     assert scene.asked == []
 
 
-def test_a_part_that_would_quote_ends_before_the_quotation(checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize(("before", "status"), [(" It begins.", "completed"), ("", "incomplete")])
+def test_a_part_that_would_quote_ends_before_the_sentence_that_does(
+    checkpoint: Checkpoint, before: str, status: str
+) -> None:
     scene = Scene(checkpoint)
-    scene.summariser = lambda _: [scene.say(f"**A title**\n\nIt begins. {PARAGRAPH * 3}")]
+    title = "**A title**"
+    shown = f"{title}\n\n{before.strip()}".strip()
+    scene.summariser = lambda _: [scene.say(f"{title}\n\n{before.strip()} {PARAGRAPH * 3}")]
     found = parts(scene.play())
     assert len(found) >= 2
-    for text, status in found:
-        assert status == "incomplete"
-        assert text.startswith("**A title**\n\nIt begin")
-        assert len(text) < len("**A title**\n\nIt begins. Now I weigh")
+    assert set(found) == {(shown, status)}
 
 
 def test_no_summary_has_what_only_the_thinking_has(checkpoint: Checkpoint) -> None:

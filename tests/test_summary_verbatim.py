@@ -76,7 +76,7 @@ def test_a_copy_of_digits_and_marks_is_a_copy(units: Units) -> None:
     thinking = "So: 1 + 2 = 3, 3 + 3 = 6, 6 + 4 = 10, 10 + 5 = 15."
     shown, closed = let_through(units, f"Sums. {thinking}", thinking)
     assert closed
-    assert shown == "Sums."
+    assert shown == "Sums. "
 
 
 def test_a_copy_in_a_script_without_spaces_is_a_copy(units: Units) -> None:

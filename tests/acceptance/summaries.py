@@ -23,12 +23,13 @@ from forethought.model.registry import resolve
 from forethought.reasoning.events import SummaryPartDone, ThinkingDelta
 from forethought.reasoning.reasoner import Reasoner
 from forethought.reasoning.summary import Summarizer, SummarySettings
+from forethought.reasoning.summary_words import units
 from forethought.settings import load_settings
 from forethought.statistics import wilson
 from forethought.tasks.distinct import distinct_problems
 from forethought.tasks.problem import Problem
 from forethought.tasks.registry import families
-from forethought.tasks.summary_check import judge_summary, units
+from forethought.tasks.summary_check import judge_summary
 
 COUNT, AT_ONCE = 300, 32
 LEAST = 42

@@ -10,6 +10,7 @@ from forethought.reasoning.summary_part import Emit, PartText, PartWriter
 from forethought.reasoning.summary_segments import Segmenter
 from forethought.reasoning.summary_settings import Detail
 from forethought.reasoning.summary_verbatim import Gate, Thought, Units
+from forethought.reasoning.summary_words import SHARE, units
 
 log = get_logger(__name__)
 
@@ -59,7 +60,7 @@ class LiveSummary:
             while (hidden := await self._waiting.get()) is not None:
                 segment = hidden.reveal()
                 self._thought.learn(segment)
-                text = PartText(self._index, part, self._emit)
+                text = PartText(self._index, part, len(units(segment)) // SHARE, self._emit)
                 await self._writer.write(segment, self._detail, Gate(self._thought), text)
                 part += text.begun
         except Exception as error:  # noqa: BLE001 (the boundary of a summary)

@@ -1,6 +1,7 @@
 """Writes one part of a summary: asks the summariser about a segment, and shows what may be shown as it comes."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -19,41 +20,64 @@ from forethought.reasoning.reasoner import Reasoner
 from forethought.reasoning.summary_prompt import TITLE, summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import Detail, SummarySettings
 from forethought.reasoning.summary_verbatim import Gate
+from forethought.reasoning.summary_words import units
 from forethought.reasoning.turn import Turn
 from forethought.reasoning.turn_options import SamplingOverrides
 
 SAMPLING: Final[SamplingOverrides] = {"temperature": 0.0, "repetition_penalty": 1.1}
 """The likeliest text, and none the likelier for standing in the segment: small models repeat what they read."""
 
+_SENTENCE: Final = re.compile(r"\s*[^\s.!?。！？](?s:.*?)[.!?。！？]+(?=\s)")
+
 Emit = Callable[[Event], None]
 
 
 class PartText:
-    """The visible text of part `part` of item `index`. It begins, as far as anybody sees, once its title is there: a
-    part that comes to nothing before is none."""
+    """The visible text of part `part` of item `index`: the title, then whole sentences, as long as they and the title
+    have at most `room` units (the first one may have more). It begins, as far as anybody sees, once its title is there:
+    a part that comes to nothing before is none."""
 
-    def __init__(self, index: int, part: int, emit: Emit) -> None:
+    def __init__(self, index: int, part: int, room: int, emit: Emit) -> None:
         self._index = index
         self._part = part
+        self._room = room
         self._emit = emit
         self._text = ""
-        self.begun = False
+        self._shown = 0
+        self.sentences = 0
+        self.full = False
+        """Whether a sentence came that is not shown because there is no room for it."""
 
-    def show(self, text: str) -> None:
-        """More of it."""
+    @property
+    def begun(self) -> bool:
+        """Whether there is a title."""
+        return self._shown > 0
+
+    def take(self, text: str) -> None:
+        """More of it. What it completes is shown."""
         self._text += text
-        if self.begun:
-            if text:
-                self._emit(SummaryDelta(self._index, self._part, text))
-        elif TITLE.match(self._text):
-            self.begun = True
+        if not self.begun and (title := TITLE.match(self._text)):
             self._emit(SummaryPartAdded(self._index, self._part))
-            self._emit(SummaryDelta(self._index, self._part, self._text))
+            self._show(title.end())
+        while self.begun and not self.full and (sentence := _SENTENCE.match(self._text, self._shown)):
+            end = sentence.end()
+            self.full = self.sentences > 0 and len(units(self._text[:end])) > self._room
+            if not self.full:
+                self.sentences += 1
+                self._show(end)
+
+    def finish(self) -> None:
+        """There will be no more, so its last sentence is complete."""
+        self.take("\n")
 
     def close(self, status: ItemStatus) -> None:
         """Its end."""
         if self.begun:
-            self._emit(SummaryPartDone(self._index, self._part, self._text, status))
+            self._emit(SummaryPartDone(self._index, self._part, self._text[: self._shown], status))
+
+    def _show(self, end: int) -> None:
+        self._emit(SummaryDelta(self._index, self._part, self._text[self._shown : end]))
+        self._shown = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +92,7 @@ class PartWriter:
         status: ItemStatus = "incomplete"
         try:
             async with asyncio.timeout(self.settings.part_seconds), self._ask(segment, detail) as turn:
-                status = await self._follow(turn, gate, text)
+                status = await self._follow(turn, gate, text, detail.sentences[0])
         except (ForethoughtError, TimeoutError):
             pass  # the summariser refused, is down or is slow: the part is incomplete, which says it all
         finally:
@@ -89,17 +113,20 @@ class PartWriter:
             priority=self.settings.priority,
         )
 
-    async def _follow(self, turn: Turn, gate: Gate, text: PartText) -> ItemStatus:
-        """Reads the summariser's answer until it ends or would quote."""
+    async def _follow(self, turn: Turn, gate: Gate, text: PartText, fewest: int) -> ItemStatus:
+        """Reads the summariser's answer until it ends, would quote, or has no more room."""
+        ended = False
         async for event in turn:
             match event:
                 case TextDelta(text=said):
-                    text.show(gate.feed(said))
-                    if gate.closed:
-                        return "incomplete"
+                    text.take(gate.feed(said))
                 case TurnDone(status=status):
-                    text.show(gate.finish())
-                    return "completed" if status == "completed" and not gate.closed else "incomplete"
+                    text.take(gate.finish())
+                    ended = status == "completed"
+                    if ended and not gate.closed:
+                        text.finish()
                 case _:
                     pass
+            if ended or gate.closed or text.full:
+                return "completed" if text.sentences >= fewest else "incomplete"
         return "incomplete"

@@ -10,7 +10,7 @@ from typing import Final
 from forethought.model.conversation import Conversation, Message
 from forethought.reasoning.format import Regex
 from forethought.reasoning.summary_settings import Detail
-from forethought.reasoning.summary_words import CLOSED, TERM
+from forethought.reasoning.summary_words import CLOSED, SHARE, TERM, units
 
 INSTRUCTIONS: Final = (
     "The user shows you private notes. Describe them for somebody who may not read them: first a short title in bold,"
@@ -41,6 +41,8 @@ _SPACED_UP_TO = "\u0590"
 """Scripts below are those of which `summary_words` knows where a word begins and ends."""
 _WORD_LENGTH = 6
 """Characters of a word, about: what turns a sentence's length into words."""
+_AROUND = 6
+"""Units around the words of a sentence, at least: those of a title of two words, line breaks and the end."""
 _OPENING, _CLOSING, _JOINING = r"[\p{Sc}(“„«\"]?", r"[)”“»\"%°]?", r"[:/+=×&-]"
 _IDENTIFIER = re.compile(r"(?<![\w'’])[^\W\d_]+(?:_[^\W_]+)+(?![\w'’]|\.\d)")
 # A hyphen right in front of a number is its sign: it comes with a number that has one, or joins it to a word.
@@ -66,7 +68,8 @@ def summary_shape(segment: str, detail: Detail) -> Regex:
     """What a part about this segment looks like. Words stand apart by one space, and only the title is marked up.
 
     It names nothing that the segment does not: its words are those of the segment, and such as may be said of any
-    thinking (`summary_words`). Where words are not told apart by spaces, only the form is bound.
+    thinking (`summary_words`). No sentence has more of them than half of the segment's `units` leave room for. Where
+    words are not told apart by spaces, only the form is bound.
     """
     spaced = all(character < _SPACED_UP_TO for character in segment if character.isalpha())
     title, sentence = _bound(segment, detail) if spaced else _free(detail)
@@ -83,6 +86,7 @@ def _bound(segment: str, detail: Detail) -> tuple[str, str]:
     capital, word = _any_of(capitals), _any_of(words | capitals)
     joined = rf"(?:{_JOINING}{word}){{0,4}}"
     shortest, longest = (max(1, length // _WORD_LENGTH) for length in detail.sentence)
+    longest = max(shortest, min(longest, len(units(segment)) // SHARE - _AROUND))
     inner = rf"(?:{_BETWEEN}{_OPENING}{word}{joined}{_CLOSING}){{{shortest - 1},{longest - 1}}}"
     return rf"{capital}(?: {word}{joined}){{0,5}}", rf"{capital}{joined}{inner}{_SENTENCE_END}"
 

@@ -91,14 +91,22 @@ class Gate:
         for word in words:
             tokens, letters = self._thought.units.of(word)
             fits = self._tokens.follow(tokens, self._thought.tokens)
-            if not (self._letters.follow(letters, self._thought.letters) and fits):
-                self.closed = True
-                break
+            self.closed = not (self._letters.follow(letters, self._thought.letters) and fits)
             self._held.append((word, self._tokens.seen, self._letters.seen))
+            if self.closed:
+                break
         safe = ""
         while self._held and self._held[0][1] <= self._tokens.start and self._held[0][2] <= self._letters.start:
             safe += self._held.popleft()[0]
-        return safe
+        return safe + self._border() if self.closed else safe
+
+    def _border(self) -> str:
+        """The marks and the white space in front of a run: they end what was said before."""
+        border = ""
+        while len(self._held) > 1 and not any(map(str.isalnum, self._held[0][0])):
+            border += self._held.popleft()[0]
+        following, _, _ = self._held[0]
+        return border + following[: len(following) - len(following.lstrip())]
 
 
 class _Run:

@@ -1,4 +1,4 @@
-"""What a summary may say of any thinking, and what it names: the rest, which has to be in the thinking."""
+"""What a summary may say of any thinking, what it names (the rest, which has to be in the thinking), and its length."""
 
 import re
 from typing import Final
@@ -38,6 +38,16 @@ CLOSED: Final = FUNCTION_WORDS | DESCRIBING_WORDS
 
 TERM = re.compile(r"(?:(?<![\w.)\]])-)?\d+(?:\.\d+)?(?![^\W_])|[^\W_]+(?:['’][^\W\d_]+)?")
 """A number, or a word."""
+
+SHARE: Final = 2
+"""A summary is at most one in so many parts of what it is about, in `units`."""
+
+_UNIT = re.compile(r"\d|[^\W\d_]+|[^\w\s]+|_|\n+")
+
+
+def units(text: str) -> list[str]:
+    """Words, digits, runs of marks and of line breaks: about a token each."""
+    return _UNIT.findall(text)
 
 
 def named(text: str) -> list[str]:

@@ -8,11 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from forethought.reasoning.summary_words import CLOSED, TERM, terms
+from forethought.reasoning.summary_words import CLOSED, SHARE, TERM, terms, units
 from forethought.tasks.problem import CORRECT, Verdict, wrong
 
-SHARE: Final = 2
-"""A summary is at most one in so many parts of what it is about."""
 LONGEST_RUN: Final = 12
 """Units that a summary may have in a row as they stand in the thinking. Above that it would be a quotation."""
 
@@ -25,7 +23,6 @@ _RESULT_VERBS: Final = frozenset(("is", "becomes", "give"))
 
 _SENTENCE = r"(?:[^*\s.!?。！？]|(?<=\d)[.](?=\d)| (?! ))+[.!?。！？]"
 _SHAPE = re.compile(rf"\*\*(\S(?:[^*\n]*\S)?)\*\*\n\n({_SENTENCE}(?: {_SENTENCE})*)")
-_UNIT = re.compile(r"\d|[^\W\d_]+|[^\w\s]+|_|\n+")
 _BREAK = re.compile(r"[.!?。！？](?!\d)|\*\*|\n")
 
 
@@ -59,11 +56,6 @@ def judge_result(summary: str, result: Sequence[str]) -> Verdict:
             return wrong(f"names {other} as the result")
     denied = {("not", term) for term in wanted} - set(pairwise(_words(" ".join(result))))
     return wrong("denies the result") if any(denied.intersection(pairwise(words)) for words in said) else CORRECT
-
-
-def units(text: str) -> list[str]:
-    """Words, digits, runs of marks and of line breaks: about a token each."""
-    return _UNIT.findall(text)
 
 
 def foreign_terms(thinking: str, summary: str) -> list[str]:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from forethought.reasoning.summary_words import named
-from forethought.tasks.summary_check import SHARE, units
+from forethought.reasoning.summary_words import SHARE, named, units
 
 KINDS: Final[dict[str, tuple[str, str]]] = {
     "tool_none": ("Answering without a tool", "No tool is needed here and the answer is {}."),

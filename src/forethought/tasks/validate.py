@@ -31,13 +31,13 @@ from typing import Any, Final, Literal
 
 from forethought.errors import TaskError
 from forethought.model.conversation import Effort, Message, Thinking, ToolCall, ToolResult
+from forethought.reasoning.summary_words import units
 from forethought.statistics import wilson
 from forethought.tasks.distinct import distinct_problems
 from forethought.tasks.family import Family
 from forethought.tasks.json_values import write_json
 from forethought.tasks.judging import judge
 from forethought.tasks.problem import Problem, Transcript, Verdict
-from forethought.tasks.summary_check import units
 from forethought.tasks.wrong_attempts import Kind, output_text, split_output, wrong_attempts
 
 Check = Literal[

@@ -13,13 +13,13 @@ from forethought.errors import TaskError
 from forethought.model.conversation import Effort, Message, Thinking, ToolCall
 from forethought.reasoning.summary_prompt import summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import DETAILS, SummaryDetail
-from forethought.reasoning.summary_words import named, terms
+from forethought.reasoning.summary_words import named, terms, units
 from forethought.tasks import families as shipped
 from forethought.tasks.family import Family, TextFamily
 from forethought.tasks.json_values import read_json
 from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, split_of
 from forethought.tasks.registry import families
-from forethought.tasks.summary_check import judge_result, judge_summary, units
+from forethought.tasks.summary_check import judge_result, judge_summary
 from forethought.tasks.summary_writer import tellable, write_summary
 
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
