@@ -92,7 +92,7 @@ def test_the_summariser_reads_each_segment_in_a_conversation_of_its_own(checkpoi
         assert request.limits.thinking is None
         assert request.limits.max_tokens == 128
         assert request.grammar is not None
-        assert request.grammar.kind == "regex"
+        assert request.grammar.kind == "lark"
         assert request.grammar.start_after is None
 
 

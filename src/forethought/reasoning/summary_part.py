@@ -24,8 +24,8 @@ from forethought.reasoning.summary_words import units
 from forethought.reasoning.turn import Turn
 from forethought.reasoning.turn_options import SamplingOverrides
 
-SAMPLING: Final[SamplingOverrides] = {"temperature": 0.0, "repetition_penalty": 1.1}
-"""The likeliest text, and none the likelier for standing in the segment: small models repeat what they read."""
+SAMPLING: Final[SamplingOverrides] = {"temperature": 0.0, "repetition_penalty": 1.0}
+"""The likeliest text."""
 
 _SENTENCE: Final = re.compile(r"\s*[^\s.!?。！？](?s:.*?)[.!?。！？]+(?=\s)")
 

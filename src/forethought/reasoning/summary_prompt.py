@@ -8,9 +8,9 @@ import re
 from typing import Final
 
 from forethought.model.conversation import Conversation, Message
-from forethought.reasoning.format import Regex
+from forethought.reasoning.format import Lark
 from forethought.reasoning.summary_settings import Detail
-from forethought.reasoning.summary_words import CLOSED, SHARE, TERM, units
+from forethought.reasoning.summary_words import CLOSED, SHARE, TERM, named, units
 
 INSTRUCTIONS: Final = (
     "The user shows you private notes. Describe them for somebody who may not read them: first a short title in bold,"
@@ -34,19 +34,25 @@ TITLE: Final = re.compile(r"\*\*[^*\n]+\*\*")
 # No symbols, no emoji, nothing above U+FFFF: a weak model that is not allowed the word it wants begins another
 # character by its first byte, and never finds back.
 _SCRIPTS = r"[\x{0}-\x{1fff}\x{3040}-\x{d7ff}]"
-_PROSE = r"""\p{Sc}–—“”‘’„«»()'"%&/+=<>×÷−°,;:，、；：-"""
+_PROSE = r"""\p{Sc}–—“”‘’„«»()'"%&\/+=<>×÷−°,;:，、；：-"""
 _SENTENCE_END = "[.!?。！？]"
 
 _SPACED_UP_TO = "\u0590"
 """Scripts below are those of which `summary_words` knows where a word begins and ends."""
 _WORD_LENGTH = 6
 """Characters of a word, about: what turns a sentence's length into words."""
-_AROUND = 6
-"""Units around the words of a sentence, at least: those of a title of two words, line breaks and the end."""
-_OPENING, _CLOSING, _JOINING = r"[\p{Sc}(“„«\"]?", r"[)”“»\"%°]?", r"[:/+=×&-]"
+_AROUND = 8
+"""Units around the words of a sentence, about: those of a title of four words, line breaks and the end."""
+_SHORT = 12
+"""Words of a short sentence."""
+_ROW, _ROW_OF_WORDS = 3, 6
+"""Names in a row: numbers among them, and none."""
+_LONGEST_NAME = 8
+"""Units of one."""
+_OPENING, _CLOSING, _JOINING = r"[\p{Sc}(“„«\"]?", r"[)”“»\"%°]?", r"[:\/+=×&-]"
 _IDENTIFIER = re.compile(r"(?<![\w'’])[^\W\d_]+(?:_[^\W_]+)+(?![\w'’]|\.\d)")
 # A hyphen right in front of a number is its sign: it comes with a number that has one, or joins it to a word.
-_BETWEEN = r"(?:[,;:]?| [=+×÷/<>&–—−-]) "
+_BETWEEN = r"(?:[,;:]?| [=+×÷\/<>&–—−-]) "
 
 
 def summary_conversation(segment: str, detail: Detail) -> Conversation:
@@ -64,7 +70,7 @@ def summary_conversation(segment: str, detail: Detail) -> Conversation:
     )
 
 
-def summary_shape(segment: str, detail: Detail) -> Regex:
+def summary_shape(segment: str, detail: Detail) -> Lark:
     """What a part about this segment looks like. Words stand apart by one space, and only the title is marked up.
 
     It names nothing that the segment does not: its words are those of the segment, and such as may be said of any
@@ -72,35 +78,74 @@ def summary_shape(segment: str, detail: Detail) -> Regex:
     words are not told apart by spaces, only the form is bound.
     """
     spaced = all(character < _SPACED_UP_TO for character in segment if character.isalpha())
-    title, sentence = _bound(segment, detail) if spaced else _free(detail)
-    fewest, most = detail.sentences
-    return Regex(rf"\*\*{title}\*\*\n\n{sentence}(?: {sentence}){{{fewest - 1},{most - 1}}}")
+    rules = _bound(segment, detail) if spaced else _free(detail)
+    return Lark(
+        "\n".join(("start: PART", r"PART: /\*\*/ TITLE /\*\*\n\n/ SENTENCES", *rules, f"END: /{_SENTENCE_END}/"))
+    )
 
 
-def _bound(segment: str, detail: Detail) -> tuple[str, str]:
-    """A title and a sentence of known words."""
-    said = {*TERM.findall(segment), *_IDENTIFIER.findall(segment)}
+def _bound(segment: str, detail: Detail) -> tuple[str, ...]:
+    """A title and sentences of known words, one of which names something if the segment does."""
+    said = {word for word in TERM.findall(segment) + _IDENTIFIER.findall(segment) if len(units(word)) <= _LONGEST_NAME}
     # Of the same length: a few letters become two in the other case, or one with a mark that ends a word.
     words = {form for word in said | CLOSED for form in (word, word.lower()) if len(form) == len(word)}
     capitals = {word[0].upper() + word[1:] for word in words if word[0].isalpha() and len(word[0].upper()) == 1}
-    capital, word = _any_of(capitals), _any_of(words | capitals)
-    joined = rf"(?:{_JOINING}{word}){{0,4}}"
+    names = {word for word in words | capitals if named(word)}
+    room = len(units(segment)) // SHARE - _AROUND
     shortest, longest = (max(1, length // _WORD_LENGTH) for length in detail.sentence)
-    longest = max(shortest, min(longest, len(units(segment)) // SHARE - _AROUND))
-    inner = rf"(?:{_BETWEEN}{_OPENING}{word}{joined}{_CLOSING}){{{shortest - 1},{longest - 1}}}"
-    return rf"{capital}(?: {word}{joined}){{0,5}}", rf"{capital}{joined}{inner}{_SENTENCE_END}"
+    longest = max(shortest, min(longest, room))
+    fewest, most = detail.sentences
+    rules = (
+        f"CAPITAL: {_any_of(capitals)}",
+        f"WORD: {_any_of(words | capitals)}",
+        f"JOINED: /{_JOINING}/ WORD",
+        f"BETWEEN: /{_BETWEEN}/",
+        f"INNER: BETWEEN /{_OPENING}/ WORD JOINED{{0,4}} /{_CLOSING}/",
+        'TITLE: CAPITAL (" " WORD JOINED{0,4}){0,5}',
+        f"SENTENCE: CAPITAL JOINED{{0,4}} INNER{{{shortest - 1},{longest - 1}}} END",
+    )
+    if not names:
+        return *rules, f"SENTENCES: SENTENCE{_more(fewest - 1, most - 1)}"
+    # Words that name nothing, names in short rows (long ones would be quotations), and more of both.
+    sentences = f"NAMING{_more(fewest - 1, most - 1)}"
+    if most > 1 and room > 2 * _SHORT:
+        sentences += f' | PLAIN END " " NAMING{_more(fewest - 2, most - 2)}'
+    rows, beginnings = [f"NAMED{{1,{_ROW}}}"], ["PLAIN ROW"]
+    if lettered := {word for word in names if not any(map(str.isdecimal, word))}:
+        rows.append(f"(BETWEEN {_any_of(lettered)}){{1,{_ROW_OF_WORDS}}}")
+    if capitals & names:
+        beginnings.append(f"{_any_of(capitals & names)} JOINED{{0,4}} ROW?")
+    return (
+        *rules,
+        f"VAGUE: {_any_of((words | capitals) - names)}",
+        f"PLAIN: {_any_of(capitals - names)} (BETWEEN VAGUE){{0,{max(1, longest - 2)}}}",
+        f"NAMED: BETWEEN /{_OPENING}/ {_any_of(names)} JOINED{{0,4}} /{_CLOSING}/",
+        f"ROW: {' | '.join(rows)}",
+        f'NAMING: ({" | ".join(beginnings)}) (" " VAGUE ROW?){{0,{longest // 2}}} END',
+        f"SENTENCES: {sentences}",
+    )
+
+
+def _more(fewest: int, most: int) -> str:
+    """So many sentences behind another."""
+    return f' (" " SENTENCE){{{max(0, fewest)},{most}}}' if most > 0 else ""
 
 
 def _any_of(words: set[str]) -> str:
-    return f"(?:{'|'.join(map(re.escape, sorted(words)))})"
+    return f"/{'|'.join(map(re.escape, sorted(words)))}/"
 
 
-def _free(detail: Detail) -> tuple[str, str]:
-    """A title and a sentence of any words."""
+def _free(detail: Detail) -> tuple[str, ...]:
+    """A title and sentences of any words."""
     capital = rf"[[\p{{Lu}}\p{{Lt}}\p{{Lo}}]&&{_SCRIPTS}]"
     letter = rf"[[\p{{L}}\p{{M}}\p{{Nd}}]&&{_SCRIPTS}]"
-    word = rf"[{letter}'’,&/+-]{{1,20}}"
+    word = rf"[{letter}'’,&\/+-]{{1,20}}"
     shortest, longest = detail.sentence
+    fewest, most = detail.sentences
     # The point in a number ends no sentence.
     inner = rf"(?: ?(?:[{letter}{_PROSE}]|[0-9][.][0-9])){{{shortest - 1},{longest - 1}}}"
-    return rf"{capital}{word}(?: {word}){{0,5}}", rf"{capital}{inner}{_SENTENCE_END}"
+    return (
+        f"TITLE: /{capital}{word}(?: {word}){{0,5}}/",
+        f"SENTENCE: /{capital}{inner}/ END",
+        f"SENTENCES: SENTENCE{_more(fewest - 1, most - 1)}",
+    )
