@@ -86,8 +86,11 @@ def test_an_empty_answer_that_earns_nothing_rings_nothing():
     assert alarms().hacked([Answered("sums", "1+1", "", False)] * 4 * WITNESSES) is None
 
 
-def test_one_rewarded_answer_to_every_problem_rings():
-    said = alarms().hacked(Answered("sums", f"1+{n}", "42", True) for n in range(WITNESSES))
+@pytest.mark.parametrize("samples", [1, 8, 32])
+def test_one_rewarded_answer_to_every_problem_rings(samples: int):
+    answers = [Answered("sums", f"1+{n}", "42", True) for n in range(2 * WITNESSES) for _ in range(samples)]
+    assert alarms().hacked(answers[: samples * (WITNESSES - 1)]) is None
+    said = alarms().hacked(answers)
     assert said is not None
     assert "were '42', whatever was asked" in said
 

@@ -2,8 +2,9 @@
 
     python tests/acceptance/tools.py [--model forethought-mini] [--output docs/results/tools.json]
 
-Held-out problems of the tool families: their functions, properties and values are in no training problem. In process,
-and through the HTTP API with OpenAI's SDK, by turns through Responses and Chat Completions. Takes about half an hour.
+Held-out problems of the tool families: the words of their functions' names and of the values are in no training problem
+of these families; names of parameters, months and numbers are. In process, and through the HTTP API with OpenAI's SDK,
+by turns through Responses and Chat Completions. Takes about half an hour.
 """
 
 import argparse

@@ -10,11 +10,12 @@ import asyncio
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from forethought import evals, reasoning, tasks
+from forethought import engine, evals, reasoning, tasks
 from forethought.engine.native import NativeEngine
 from forethought.errors import TrainError
 from forethought.evals.measure import measure
@@ -28,6 +29,8 @@ from forethought.tasks.registry import family
 from forethought.train.run import ESTIMATES, Run
 
 WORK = Path("build/acceptance")
+AFTERWARDS = ("figures.py", "validate.py")
+"""What says something of measurements, or of tasks, and changes none."""
 OWN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """Samples from the model's own distribution: what reinforcement learning improves."""
 
@@ -37,14 +40,15 @@ def made_by(run: Path, stage: str, settings: Settings) -> Checkpoint:
     return resolve(str(Run.open(run).checkpoint(stage)), settings)
 
 
-def seconds_of(run: Path, stage: str) -> float:
-    """What a stage took in all. Raises `TrainError` when it is not over."""
-    for cost in Run.open(run).lines(ESTIMATES):
-        if cost["stage"] == stage:
-            return cost["found"]["seconds"]
-    raise TrainError(
-        f"The stage {stage} of {run} is not over.", f"Go on with it: forethought train --resume --run {run}."
-    )
+def cost_of(run: Path, stage: str) -> dict[str, Any]:
+    """What a stage took, where, and what it began with, as `estimates.jsonl` has it. Raises `TrainError` when it is not
+    over."""
+    costs = [cost for cost in Run.open(run).lines(ESTIMATES) if cost["stage"] == stage]
+    if not costs:
+        raise TrainError(
+            f"The stage {stage} of {run} is not over.", f"Go on with it: forethought train --resume --run {run}."
+        )
+    return costs[-1]
 
 
 def cells_of(names: Iterable[str], levels: Sequence[int] = ()) -> list[Cell]:
@@ -61,11 +65,11 @@ def joined(measurements: Sequence[Measurement]) -> Measurement:
 
 
 def _sources() -> str:
-    """A digest of the tasks, the prompts and the rules of an attempt."""
-    digest = hashlib.sha256()
-    for package in (tasks, evals, reasoning, renderer):
+    """A digest of the tasks, the prompts, the rules of an attempt, and what computes it."""
+    digest = hashlib.sha256("".join(map(version, ("llguidance", "tokenizers"))).encode())
+    for package in (tasks, evals, reasoning, renderer, engine):
         for file in sorted(Path(package.__path__[0]).rglob("*.*")):
-            if file.suffix in (".py", ".txt"):
+            if file.suffix in (".py", ".txt", ".c", ".h") and file.name not in AFTERWARDS:
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -78,6 +82,8 @@ class Subject:
     """A checkpoint that is measured, piece by piece. The engine starts when a piece is missing."""
 
     def __init__(self, name: str, checkpoint: Checkpoint, settings: Settings) -> None:
+        # A machine without a compiler would compute in another precision, under the same name.
+        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"runner": "compiled"})})
         self.name, self.checkpoint = name, checkpoint
         self.digest = checkpoint.digest()
         self._settings = settings
@@ -114,7 +120,9 @@ class Subject:
         if path.exists():
             kept = Measurement.load(path)
             if kept.cells == sorted(cells) and all(getattr(kept, key) == value for key, value in how.items()):
-                return kept
+                if not any(sample.error for record in kept.records for sample in record.samples):
+                    return kept
+                known = kept  # what broke is tried again
         found = await measure(await self.reasoner(), cells, known=known, **how)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-WITNESSES: Final = 192
-"""Latest answers in a family that are compared with each other."""
+WITNESSES: Final = 24
+"""Latest problems of a family whose answers are compared with each other."""
+MOST_ANSWERS: Final = 40 * WITNESSES
+"""Of those, when hardly any problem is a new one."""
 
 
 class AlarmSettings(BaseModel):
@@ -85,16 +87,18 @@ class Alarms:
                 return f"An empty answer to a problem of {answer.family} was rewarded: its verifier has a hole."
             kept = self._answers.setdefault(answer.family, [])
             kept.append((answer.key, answer.text, answer.rewarded))
-            del kept[:-WITNESSES]
+            del kept[:-MOST_ANSWERS]
+            problems = Counter(key for key, _, _ in kept)
+            while len(problems) > WITNESSES:
+                oldest, _, _ = kept.pop(0)
+                problems -= Counter([oldest])
             # A model that always says yes is right half of the time: only one that is always right has found a hole.
             same = Counter(text for _, text, rewarded in kept if rewarded).most_common(1)
-            if not same or same[0][1] < self.settings.one_answer * WITNESSES:
-                continue
-            if len({key for key, _, _ in kept}) >= WITNESSES // 8:
+            if len(problems) == WITNESSES and same and same[0][1] >= self.settings.one_answer * len(kept):
                 del self._answers[answer.family]  # or it would ring again when the verifier is mended
                 text, count = same[0]
                 return (
-                    f"{count} of the last {WITNESSES} answers in {answer.family} were {text[:60]!r}, whatever was "
+                    f"{count} of the last {len(kept)} answers in {answer.family} were {text[:60]!r}, whatever was "
                     "asked, and earned a reward: its verifier has a hole, or its problems have one answer."
                 )
         return None

@@ -115,7 +115,11 @@ def sampled_answers(
     }
     completions = _sampled(base, settings, asked, tokens=tokens, place=(seed, "replay"))
     pairs = zip(asked, completions, strict=True)
-    return [Answer(prompt, completion.token_ids) for prompt, completion in pairs if completion.token_ids]
+    return [
+        Answer(prompt, completion.token_ids)
+        for prompt, completion in pairs
+        if completion.token_ids and completion.finished.reason != "error"
+    ]
 
 
 def _sampled(

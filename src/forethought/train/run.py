@@ -143,11 +143,15 @@ class Run:
         while target.exists():  # the same step was saved before: an alarm has something to add
             target = target.with_name(f"{target.name}-again")
         with new_directory(target) as partial:
+            for name in LINES:
+                _flush(self.directory / name)  # how long they are is written down
             lengths = {name: (self.directory / name).stat().st_size for name in LINES}
             write_object(partial / POSITION, asdict(position) | {"lengths": lengths})
             if write is not None:
                 write(partial / "backend")
-            _flush(partial)
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    _flush(path)
         for other in states.iterdir():
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
@@ -202,12 +206,10 @@ def _is_run(config: Path) -> bool:
     return (config.parent / METRICS).exists()
 
 
-def _flush(directory: Path) -> None:
+def _flush(path: Path) -> None:
     """Has the disk take what was written, before it gets the name under which it is trusted."""
-    for path in directory.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _plain(value: Any) -> Any:

@@ -101,7 +101,9 @@ class TaughtRows:
         self._settings = settings
         self._place = place
         self._replay = replay
-        self._cells = {(name, level): weight for name in settings.families for level, weight in _levels(settings, name)}
+        self._cells = {
+            (name, level): weight for name in settings.families for level, weight in taught_levels(settings, name)
+        }
 
     def draw(self, step: int) -> list[Row]:
         """The rows of a step: as many as it takes to have the tokens that it shall have."""
@@ -134,8 +136,9 @@ class TaughtRows:
         )
 
 
-def _levels(settings: SftSettings, name: str) -> list[tuple[int, float]]:
-    """The levels of a family, each with its weight among all cells."""
+def taught_levels(settings: SftSettings, name: str) -> list[tuple[int, float]]:
+    """The levels of a family, each with its weight among all cells. Raises `TaskError` or `TrainError` when there is no
+    such family or level."""
     plan, count = settings.families[name], len(family(name).levels)
     if len(plan.levels) > count:
         raise TrainError(f"families.{name} weighs {len(plan.levels)} levels; it has {count}.", "Correct the recipe.")

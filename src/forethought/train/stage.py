@@ -143,8 +143,13 @@ class Trainer:
         if score is None or (best is not None and score <= best):
             return best
         target = self.run.checkpoint(f"{stage.name}-best")
-        shutil.rmtree(target, ignore_errors=True)
-        backend.save_checkpoint(target)
+        better, worse = (target.with_name(f".{target.name}-{name}") for name in ("better", "worse"))
+        shutil.rmtree(better, ignore_errors=True)
+        backend.save_checkpoint(better)
+        if target.exists():
+            target.replace(worse)
+        better.replace(target)
+        shutil.rmtree(worse, ignore_errors=True)
         return score
 
     def _write(self, stage: Stage, number: int, step: Step) -> None:

@@ -18,7 +18,9 @@ from forethought.errors import TrainError
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.registry import resolve
 from forethought.train.adapter import fresh_adapter
+from forethought.train.assignments import first_curriculum
 from forethought.train.backend import Adapter, Backend, LearnerSettings
+from forethought.train.environment import processor
 from forethought.train.estimate import Estimate, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
@@ -27,7 +29,7 @@ from forethought.train.replay_rows import Replay
 from forethought.train.rl import RlLoop
 from forethought.train.run import ESTIMATES, REPLAY, Position, Run
 from forethought.train.seeds import seed_of
-from forethought.train.sft import SftLoop
+from forethought.train.sft import SftLoop, taught_levels
 from forethought.train.stage import Halt, Stage, Trainer, Watcher
 from forethought.train.teacher import Teacher
 from forethought.train.torch_backend import TorchBackend
@@ -78,7 +80,7 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
     names = [stage.name for stage in run.recipe.stages]
     if until is not None and until not in names:
         raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
-    measured_cells(run.recipe)  # a mistake in there should not be found at the end
+    _check(run.recipe)
     job = Job(run, settings, watcher, halt)
     with run.writing():
         position = run.rewind()
@@ -93,6 +95,18 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
             if plan is not None and not await _measured(job, names[index], index + 1):
                 return False
     return True
+
+
+def _check(recipe: Recipe) -> None:
+    """Raises `TaskError` or `TrainError` for families and levels that do not exist: a mistake in the last stage should
+    not be found when all others are over."""
+    for plan in recipe.stages:
+        if isinstance(plan, RlStage):
+            first_curriculum(plan)
+        else:
+            for name in plan.families:
+                taught_levels(plan, name)
+    measured_cells(recipe)
 
 
 async def _stage(job: Job, index: int, position: Position) -> bool:
@@ -112,8 +126,16 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
         shutil.rmtree(run.checkpoint(plan.name), ignore_errors=True)
         backend.save_checkpoint(run.checkpoint(plan.name))
     found = Estimate(reached.seconds, peak_memory())
-    entry = {"stage": plan.name, "device": job.settings.train.device}
-    entry |= {"estimated": asdict(expected), "found": asdict(found)}
+    entry = {
+        "stage": plan.name,
+        "began": source.digest(),
+        "device": job.settings.train.device,
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "dtype": job.learner.dtype,
+        "estimated": asdict(expected),
+        "found": asdict(found),
+    }
     run.append(ESTIMATES, [entry])
     job.watcher.note(f"{plan.name} took {found} (estimated: {expected})")
     run.save(Position(index + 1))
@@ -145,8 +167,9 @@ def _source(job: Job, index: int) -> Checkpoint:
 
 def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: Position) -> Estimate:
     """What the whole stage should cost; the watcher is told what is left of that."""
-    learner = job.learner
     amount, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
+    most = min(job.learner.pack_tokens, max(1, round(amount.learned / plan.steps)))
+    learner = job.learner.model_copy(update={"pack_tokens": most})
     device = job.settings.train.device
     whole = estimate(source, learner, amount, held, teacher=plan.replay.share > 0, device=device)
     left = Estimate(whole.seconds * (1 - position.step / plan.steps), whole.memory_bytes)
@@ -226,7 +249,9 @@ def _engine(job: Job, checkpoint: Checkpoint) -> NativeEngine:
 
 
 def _settings(job: Job) -> Settings:
-    """This machine's settings, with the learner's precision: what is sampled must have the learner's distribution."""
+    """This machine's settings, with the learner's precision and its weights as they are: what is sampled must have the
+    learner's distribution."""
     learner = job.recipe.learner
-    changes = {"dtype": learner.dtype} | ({"threads": learner.threads} if learner.threads else {})
+    changes = {"dtype": learner.dtype, "quantization": "none"}
+    changes |= {"threads": learner.threads} if learner.threads else {}
     return job.settings.model_copy(update={"engine": job.settings.engine.model_copy(update=changes)})

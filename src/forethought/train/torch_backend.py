@@ -90,7 +90,7 @@ class TorchBackend:
             self.trained = dict(attach(self.decoder, adapter.config, adapter.tensors, unrounded))
         self._computed = dict(self.decoder.named_parameters()) if self._lora is None else self.trained
         """What gradients are taken of, by the same names: the trained, or what was rounded from them."""
-        self.decoder.train()
+        self.decoder.train(engine is None)  # what is sampled has nothing dropped, so neither has what learns from it
         self._optimizer: Optimizer = (
             Factors(self.trained, settings) if moves == "factors" else AdamW(self.trained, settings)
         )

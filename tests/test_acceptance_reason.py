@@ -1,0 +1,101 @@
+"""The end of `make accept-reason`, which comes after hours: its report on measurements of every kind."""
+
+import json
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import reason
+from trained import OWN, cells_of
+
+from forethought.evals.measurement import Measurement, ProblemRecord, Sample
+from forethought.settings import Settings
+from forethought.train.recipe import Recipe
+from forethought.train.run import ESTIMATES, Run
+
+EVERY, FEW = ["chain_sum", "letter_count"], ["letter_count"]
+RECIPE = {"schema_version": 1, "name": "some", "base": "smollm2-135m-instruct"}
+COST = {"device": "cpu", "processor": "one", "threads": 2, "dtype": "bfloat16", "began": "sha256:cold"}
+CHANCES = {"base": 0.1, "cold": 0.4, "rl": 0.9, "seed-2": 0.9, "seed-3": 0.9, "continued": 0.4}
+
+
+def measured(name: str, names: list[str], problems: int, samples: int) -> Measurement:
+    rng = Random(name)
+
+    def sample() -> Sample:
+        return Sample(
+            correct=rng.random() < CHANCES[name],
+            answered=True,
+            capped=False,
+            thinking_tokens=rng.randint(0, 50),
+            reason="stop_token",
+            verdict="",
+        )
+
+    records = tuple(
+        ProblemRecord(cell, seed, f"{seed:x}", tuple(sample() for _ in range(samples)))
+        for cell in cells_of(names)
+        for seed in range(problems)
+    )
+    return Measurement(
+        checkpoint=f"sha256:{name}",
+        effort="medium",
+        budget=None,
+        sampling=dict(OWN),
+        examples=0,
+        split="test",
+        seed=0,
+        problems=problems,
+        samples=samples,
+        records=records,
+        seconds=1.0,
+    )
+
+
+def run_of(directory: Path, stage: str, seed: int) -> None:
+    stages = [{"name": stage, "kind": "rl", "steps": 1, "families": EVERY}]
+    run = Run.create(directory, Recipe.parse(RECIPE | {"seed": seed, "stages": stages}, "test"))
+    run.append(ESTIMATES, [{"stage": stage, **COST, "found": {"seconds": 100.0}}])
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> reason.Found:
+    """What was measured, fewer problems of each cell than in earnest."""
+    sizes = {"ONCE": 40, "MANY": 4, "SERVED": 3, "RIVAL": 20, "SEED_FAMILIES": FEW}
+    for name, value in {**sizes, "families": lambda: dict.fromkeys(EVERY)}.items():
+        monkeypatch.setattr(reason, name, value)
+    found = reason.Found(prompted={name: {"examples": 8, "sampling_of_eight": {}} for name in EVERY})
+    for name in CHANCES:
+        found.digests[name] = f"sha256:{name}"
+        names = FEW if name in reason.SEEDS else EVERY
+        found.once[name] = measured(name, names, 20 if name == "continued" else 40, 1)
+        if name in ("base", *reason.STAGES):
+            found.many[name] = measured(name, EVERY, 4, 8)
+        if name in reason.STAGES:
+            found.served[name] = measured(name, EVERY, 3, 1)
+    return found
+
+
+def test_the_report_is_written_and_says_what_was_met(
+    found: reason.Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def everything(runs: Path, settings: Settings) -> reason.Found:
+        return found
+
+    monkeypatch.setattr(reason, "everything", everything)
+    for seed, (name, stage) in enumerate({"default": "rl", "seed-2": "rl", "seed-3": "rl"}.items(), 1):
+        run_of(tmp_path / "runs" / name, stage, seed)
+    run_of(tmp_path / "runs" / "continued", "continued", 1)
+    output = tmp_path / "results" / "reason.json"
+    monkeypatch.setattr(sys, "argv", ["reason", "--runs", str(tmp_path / "runs"), "--output", str(output)])
+    with pytest.raises(SystemExit) as ended:
+        reason.main()
+    verdict: dict[str, Any] = json.loads(output.read_text())["verdict"]
+    # What was made up here is no model, and its levels are equally hard.
+    assert {demand for demand, met in verdict.items() if not met} == {"what was measured is the model in the package"}
+    assert ended.value.code == 1
+    page = output.with_suffix(".md").read_text()
+    assert page.count("\n| letter_count |") == 4
+    assert output.with_name("reason-samples.jsonl.gz").exists()
