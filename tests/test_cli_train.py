@@ -96,6 +96,15 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_made(
     assert not Path("run").exists()
 
 
+def test_a_mistake_in_the_last_stage_is_said_before_the_first_begins(forethought: CommandLine, recipe: str):
+    first, last = Path(recipe).read_text().rsplit('families = ["even"]', 1)
+    Path(recipe).write_text(f"{first}families = {{ even = {{ start = 9 }} }}{last}")
+    done = forethought("train", recipe, "--run", "run")
+    assert done.status == 1
+    assert "families.even begins at level 9" in done.err
+    assert not list(Path("run").glob("checkpoints/*"))
+
+
 def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):
     taken = RlLoop.step
 
