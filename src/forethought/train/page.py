@@ -16,9 +16,12 @@ HEAD: Final = """<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #8881; padding: .6rem; margin: .3rem 0; }
 summary { cursor: pointer; } .right { border-left: 4px solid #2a8; } .wrong { border-left: 4px solid #c54; }
-.forced { background: #fc06; } .small { color: #777; font-size: 85%; }
+.forced { background: #fc06; } .blamed { background: #c546; }
+.small { color: #777; font-size: 85%; }
 </style></head><body><h1>Sample rollouts</h1>
-<p class="small">Latest first. Highlighted text was written by the engine, to end a thinking, and is not learned.</p>
+<p class="small">Latest first. Text on yellow was written by the engine, to end a thinking, and is not
+learned; on red is the token with which an attempt left the worked solutions of its problem, where that is looked
+for.</p>
 """
 
 
@@ -45,7 +48,7 @@ def _entry(entry: Mapping[str, Any]) -> str:
 
 
 def _sample(sample: Mapping[str, Any]) -> str:
-    said = "".join(_piece(text, forced) for text, forced in sample["output"])
+    said = "".join(_piece(text, mark) for text, mark in sample["output"])
     verdict = "right" if sample["correct"] else f"wrong: {sample['why']}"
     figures = (
         f"{verdict}; reward {sample['reward']:.2f}, advantage {sample['advantage']:+.2f}, "
@@ -55,5 +58,5 @@ def _sample(sample: Mapping[str, Any]) -> str:
     return f"<pre class={kind}>{said}</pre><div class=small>{escape(figures)}</div>"
 
 
-def _piece(text: str, forced: bool) -> str:
-    return f"<span class=forced>{escape(text)}</span>" if forced else escape(text)
+def _piece(text: str, mark: str) -> str:
+    return f"<span class={mark}>{escape(text)}</span>" if mark else escape(text)

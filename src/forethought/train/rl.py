@@ -22,7 +22,7 @@ from forethought.train.alarms import Alarms, Health
 from forethought.train.assignments import assignments, first_curriculum
 from forethought.train.probes import hole
 from forethought.train.replay_rows import divergence
-from forethought.train.rl_metrics import answers, mean, ratio_metrics, rollout_metrics
+from forethought.train.rl_metrics import answers, credit_metrics, mean, ratio_metrics, rollout_metrics
 from forethought.train.rl_settings import RlSettings
 from forethought.train.rollouts import Group, roll, rows_of
 from forethought.train.rows import Row, branches
@@ -83,7 +83,9 @@ class RlLoop:
             return Step({}, self._shown(groups), found, done=False)
         with _timed(seconds, "learn"):
             learned = self._learn(number, groups)
-        metrics: dict[str, Any] = rollout_metrics(groups) | {"levels": self._curriculum.levels} | learned
+        metrics: dict[str, Any] = (
+            rollout_metrics(groups) | credit_metrics(groups) | {"levels": self._curriculum.levels} | learned
+        )
         metrics |= {"seconds": seconds, "tokens_per_second": metrics["sampled_tokens"] / max(seconds["sample"], 1e-9)}
         self._see(groups)
         alarm = self._alarms.check(_health(metrics))

@@ -40,6 +40,20 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Any]:
     }
 
 
+def credit_metrics(groups: Sequence[Group]) -> dict[str, Any]:
+    """Of the attempts that were judged token by token: `attempts`, the share of the wrong ones that have a token to
+    blame, and how many tokens stand in front of it. Nothing where there are none."""
+    judged = [rollout for group in groups for rollout in group.rollouts if rollout.credit is not None]
+    wrong = [rollout.credit or () for rollout in judged if not rollout.attempt.verdict.correct]
+    places = [
+        next(index for index, worth in enumerate(credit) if worth < 0)
+        for credit in wrong
+        if min(credit, default=0.0) < 0
+    ]
+    found = {"attempts": len(judged), "blamed": len(places) / max(1, len(wrong)), "tokens_before": mean(places)}
+    return {"credit": found} if judged else {}
+
+
 def ratio_metrics(rows: Sequence[Row], logprobs_N: NDArray[np.float32]) -> dict[str, float]:
     """How far learner and sampler are apart: quantiles of the difference of their log-probabilities, its greatest
     size, and the share of tokens that differ by a factor of two and by a tenth."""

@@ -41,9 +41,11 @@ class RlSettings(BaseModel):
     factors of the adapter (`moves`), which need a thousand times the learning rate. `loss` "reinforce" is the plain
     policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
-    `divide_by_deviation` is GRPO's advantage. With a `replay`, every update also learns from some of the base's own
-    answers (of attempts and answers together, its share), so that chat stays what it was. Validation is on problems of
-    the train split, and what does best in it is kept as a checkpoint beside the last.
+    `credit` "outcome" praises and blames all tokens of an attempt for its reward, "process" those that follow the
+    worked solutions of a problem and the one that leaves them (`credit.py`); the reward then only tells which attempts
+    are wrong. `divide_by_deviation` is GRPO's advantage. With a `replay`, every update also learns from some of the
+    base's own answers (of attempts and answers together, its share), so that chat stays what it was. Validation is on
+    problems of the train split, and what does best in it is kept as a checkpoint beside the last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +60,7 @@ class RlSettings(BaseModel):
     final: float = Field(default=0.1, ge=0, le=1, description="share of the learning rate at the end (cosine between)")
     moves: Moves = "weights"
     loss: Literal["reinforce", "grpo", "cispo"] = "reinforce"
+    credit: Literal["outcome", "process"] = "outcome"
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.2, gt=0)
     most_weight: float = Field(default=5.0, gt=0)

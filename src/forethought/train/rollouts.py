@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from forethought.errors import TrainError
 from forethought.evals.attempt import Attempt, TurnRecord, attempt
+from forethought.tasks.registry import family
 from forethought.train.assignments import Assignment
+from forethought.train.credit import process_credit, solutions
 from forethought.train.groups import Lesson, advantages, lesson
 from forethought.train.rewards import reward
 from forethought.train.rows import Branch, Row
 
 if TYPE_CHECKING:
+    from forethought.model.checkpoint import Checkpoint
     from forethought.reasoning.reasoner import Reasoner
     from forethought.reasoning.turn_options import SamplingOverrides
     from forethought.train.rl_settings import RlSettings
@@ -35,11 +38,13 @@ UNCHANGED: Final[SamplingOverrides] = {
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """An attempt, what it is worth, and how much better that is than its group."""
+    """An attempt, what it is worth, and how much better that is than its group. Under process supervision `credit` is
+    what each token of its first branch is worth, and the advantage counts for nothing."""
 
     attempt: Attempt
     reward: float
     advantage: float = 0.0
+    credit: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,8 @@ async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: 
         running = [[tasks.create_task(one(each, seed)) for seed in each.seeds] for each in assignments]
     attempts = [[task.result() for task in row] for row in running]
     groups = [grouped(each, row, settings) for each, row in zip(assignments, attempts, strict=True)]
+    if settings.credit == "process":
+        groups = [supervised(group, reasoner.checkpoint) for group in groups]
     errors = [error for group in groups for error in group.errors]
     if 2 * len(errors) > sum(map(len, attempts)):
         message = f"{len(errors)} of {sum(map(len, attempts))} attempts broke. The first: {errors[0]}"
@@ -96,19 +103,57 @@ def grouped(assignment: Assignment, attempts: Sequence[Attempt], settings: RlSet
     return Group(assignment, rollouts, taught, tuple(each.error for each in attempts if each.error is not None))
 
 
+def supervised(group: Group, checkpoint: Checkpoint) -> Group:
+    """The same attempts, judged token by token; as they are where answers are in the model's own words."""
+    problem = group.assignment.problem
+    if family(problem.family).free_wording:
+        return group
+    firsts = [next(branches_of(each.attempt.turns, 0.0), None) for each in group.rollouts]
+    sound = [(each, first[1]) for each, first in zip(group.rollouts, firsts, strict=True) if first is not None]
+    credits = process_credit(
+        solutions(checkpoint, group.assignment),
+        [branch for _, branch in sound],
+        [rollout.attempt.verdict.correct for rollout, _ in sound],
+    )
+    rollouts = tuple(replace(rollout, credit=credit) for (rollout, _), credit in zip(sound, credits, strict=True))
+    return replace(group, rollouts=rollouts)
+
+
 def rows_of(groups: Sequence[Group]) -> list[Row]:
     """The rows of all groups that teach something. The samples of a group share their prompt, so it is one row as long
     as their turns begin alike."""
     rows: list[Row] = []
     for group in groups:
-        if group.lesson != "taught":
-            continue
         shared: dict[tuple[int, ...], list[Branch]] = {}
         for rollout in group.rollouts:
-            for prompt_ids, branch in branches_of(rollout.attempt.turns, rollout.advantage):
+            for prompt_ids, branch in _taught(group, rollout):
                 shared.setdefault(prompt_ids, []).append(branch)
         rows += [Row(prompt_ids, tuple(branches)) for prompt_ids, branches in shared.items()]
     return rows
+
+
+def _taught(group: Group, rollout: Rollout) -> Iterator[tuple[tuple[int, ...], Branch]]:
+    """The branches of an attempt that teach something."""
+    if rollout.credit is not None:
+        prompt_ids, branch = next(branches_of(rollout.attempt.turns, 0.0))
+        worth = [value if learned else 0.0 for value, learned in zip(rollout.credit, branch.learned, strict=True)]
+        stop = max((index + 1 for index, value in enumerate(worth) if value), default=0)
+        if stop:
+            yield prompt_ids, _with_credit(branch, tuple(worth[:stop]))
+    elif group.lesson == "taught":
+        yield from branches_of(rollout.attempt.turns, rollout.advantage)
+
+
+def _with_credit(branch: Branch, worth: tuple[float, ...]) -> Branch:
+    """The beginning of a branch, each token learned that is worth something."""
+    logprobs = branch.sampler_logprobs
+    return replace(
+        branch,
+        token_ids=branch.token_ids[: len(worth)],
+        learned=tuple(value != 0 for value in worth),
+        advantages=worth,
+        sampler_logprobs=None if logprobs is None else logprobs[: len(worth)],
+    )
 
 
 def branches_of(turns: Sequence[TurnRecord], advantage: float) -> Iterator[tuple[tuple[int, ...], Branch]]:
@@ -131,7 +176,7 @@ def branches_of(turns: Sequence[TurnRecord], advantage: float) -> Iterator[tuple
 
 def _branch(turn: TurnRecord, advantage: float) -> Branch:
     learned = tuple(not forced for forced in turn.forced)
-    return Branch(turn.output_ids, learned, advantage, turn.logprobs)
+    return Branch(turn.output_ids, learned, advantage, sampler_logprobs=turn.logprobs)
 
 
 def _joined(first: Branch, between: tuple[int, ...], second: Branch) -> Branch:

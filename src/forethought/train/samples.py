@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from forethought.train.rollouts import Group, Rollout
 
 if TYPE_CHECKING:
     from forethought.evals.attempt import TurnRecord
     from forethought.model.tokenizer import Tokenizer
+
+Mark = Literal["", "forced", "blamed"]
+"""Of a run of tokens: that the engine wrote it, or that an attempt went wrong with it (`credit.py`)."""
 
 GROUPS: Final = 4
 SAMPLES: Final = 4
@@ -44,7 +48,7 @@ def _group(group: Group, tokenizer: Tokenizer) -> dict[str, Any]:
 def _sample(rollout: Rollout, tokenizer: Tokenizer) -> dict[str, Any]:
     attempt = rollout.attempt
     return {
-        "output": [piece for turn in attempt.turns for piece in _pieces(turn, tokenizer)],
+        "output": [piece for turn in attempt.turns for piece in _pieces(turn, _marks(rollout, turn), tokenizer)],
         "correct": attempt.verdict.correct,
         "why": attempt.verdict.reason,
         "reward": rollout.reward,
@@ -54,9 +58,17 @@ def _sample(rollout: Rollout, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def _pieces(turn: TurnRecord, tokenizer: Tokenizer) -> list[tuple[str, bool]]:
-    """The text of a turn in runs, and whether each was forced."""
-    tokens = zip(turn.forced, turn.output_ids, strict=True)
-    return [
-        (tokenizer.decode([token for _, token in run]), forced) for forced, run in groupby(tokens, lambda pair: pair[0])
-    ]
+def _marks(rollout: Rollout, turn: TurnRecord) -> Iterator[Mark]:
+    """What is to be said of each token of a turn."""
+    start = len(turn.prompt_ids) - len(rollout.attempt.turns[0].prompt_ids)
+    credit = dict(enumerate(rollout.credit or ()))
+    for index, forced in enumerate(turn.forced, start):
+        yield "forced" if forced else "blamed" if credit.get(index, 0.0) < 0 else ""
+
+
+def _pieces(turn: TurnRecord, marks: Iterable[Mark], tokenizer: Tokenizer) -> list[tuple[str, Mark]]:
+    """The text of a turn in runs of tokens with the same mark."""
+    pieces: list[tuple[str, Mark]] = []
+    for mark, run in groupby(zip(marks, turn.output_ids, strict=True), itemgetter(0)):
+        pieces.append((tokenizer.decode([token for _, token in run]), mark))
+    return pieces
