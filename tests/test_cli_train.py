@@ -39,7 +39,7 @@ replay = {{ share = 0.0 }}
 [[stages]]
 name = "rl"
 kind = "rl"
-moves = "factors"
+credit = "process"
 steps = 3
 families = ["even"]
 prompts = 2

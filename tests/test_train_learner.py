@@ -20,7 +20,7 @@ from forethought.model.conversation import Conversation, Message
 from forethought.settings import EngineSettings, Settings
 from forethought.train import losses
 from forethought.train.adapter import fresh_adapter
-from forethought.train.backend import LearnerSettings, Moves, StepStats
+from forethought.train.backend import LearnerSettings, StepStats
 from forethought.train.packing import SHORTEST_SHARED, pack_rows
 from forethought.train.rows import Branch, Row, branches, learned_values
 from forethought.train.torch_backend import TorchBackend
@@ -287,59 +287,22 @@ def test_a_gradient_that_is_no_number_changes_nothing(checkpoint: Checkpoint) ->
     assert all(tensor.grad is None for tensor in backend.trained.values())
 
 
-def test_the_factors_that_move_are_those_of_layers_and_of_kinds_of_modules(checkpoint: Checkpoint) -> None:
-    backend, rate, rows = learner(checkpoint, moves="factors"), 0.01, some_rows(checkpoint, 4)
-    before = {name: tensor.detach().clone() for name, tensor in backend.trained.items()}
-    moved = [name for name in before if name.endswith("lora_B.weight")]
-    layers = {str(number) for number in range(checkpoint.config.layers)}
-    kinds = {name.split(".")[-3] for name in moved}
-
-    def loss(key: str, log: float) -> float:
-        with torch.no_grad():
-            for name, tensor in backend.trained.items():
-                grows = name in moved and key in name.split(".")
-                tensor.copy_(before[name] * np.exp(log) if grows else before[name])
-        return -float(backend.logprobs(rows).sum())
-
-    slopes = {key: (loss(key, 1e-2) - loss(key, -1e-2)) / 2e-2 for key in layers | kinds}
-    unmoved = loss("none", 0.0)
-    assert backend.forward_backward(rows, lambda tokens: -tokens.logprobs_N, 1.0).loss == pytest.approx(
-        unmoved, rel=1e-5
-    )
-    norm = backend.optimizer_step(rate)
-    assert norm == pytest.approx(sum(slope**2 for slope in slopes.values()) ** 0.5, rel=2e-2)
-    for name, tensor in backend.trained.items():
-        parts = [key for key in slopes if name in moved and key in name.split(".")]
-        assert len(parts) == (2 if name in moved else 0)
-        assert tensor.grad is None
-        if all(abs(slopes[key]) > 0.01 for key in parts):  # the sign of less is a matter of rounding
-            factor = np.exp(-rate * sum(np.sign(slopes[key]) for key in parts))
-            torch.testing.assert_close(tensor, before[name] * factor, rtol=1e-5, atol=0.0)
-
-
-def test_without_an_adapter_there_are_no_factors(checkpoint: Checkpoint) -> None:
-    with pytest.raises(TrainError, match="no adapter whose factors"):
-        learner(checkpoint, ALL, moves="factors")
-
-
 @pytest.mark.parametrize(
-    ("how", "moves"),
-    [(FLOAT32, "weights"), (ALL, "weights"), (FLOAT32, "factors")],
-    ids=["adapter", "all", "factors"],
+    "how",
+    [FLOAT32, ALL],
+    ids=["adapter", "all"],
 )
-def test_a_saved_state_goes_on_to_the_same_bits(
-    checkpoint: Checkpoint, how: LearnerSettings, moves: Moves, tmp_path: Path
-) -> None:
+def test_a_saved_state_goes_on_to_the_same_bits(checkpoint: Checkpoint, how: LearnerSettings, tmp_path: Path) -> None:
     def steps(backend: TorchBackend, first: int, last: int) -> None:
         for step in range(first, last):
             backend.forward_backward(some_rows(checkpoint, 5, seed=step), losses.sft, 0.02)
             backend.optimizer_step(0.01)
 
-    through = learner(checkpoint, how, moves=moves)
+    through = learner(checkpoint, how)
     steps(through, 0, 2)
     through.save_state(tmp_path / "state")
     steps(through, 2, 4)
-    resumed = learner(checkpoint, how, moves=moves)
+    resumed = learner(checkpoint, how)
     steps(resumed, 7, 8)  # which is forgotten
     resumed.load_state(tmp_path / "state")
     steps(resumed, 2, 4)

@@ -31,8 +31,8 @@ def packs_at_once(threads: int) -> int:
     return next(count for count in range(MOST_AT_ONCE, 0, -1) if threads % count == 0)
 
 
-Moves = Literal["weights", "factors"]
-"""What an update moves: every number that is trained, or a few factors of an adapter (`optimizer.Factors`)."""
+Precision = Literal["bfloat16", "float32"]
+"""What a learner, and the engine that samples for it, compute with."""
 
 
 class LearnerSettings(BaseModel):
@@ -45,7 +45,7 @@ class LearnerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: Literal["adapter", "all"] = "adapter"
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Precision = "bfloat16"
     threads: int = Field(default=0, ge=0, description="0: as many as torch takes by itself")
     pack_tokens: int = Field(default=512, ge=16, description="tokens of one forward pass, about")
     beta1: float = Field(default=0.9, ge=0, lt=1)

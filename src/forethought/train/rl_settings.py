@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from forethought.model.conversation import Effort
 from forethought.train.alarms import AlarmSettings
-from forethought.train.backend import Moves
+from forethought.train.backend import Precision
 from forethought.train.curriculum import CurriculumSettings
 from forethought.train.replay_settings import ReplaySettings
 from forethought.train.rewards import LengthReward
@@ -37,9 +37,8 @@ class EffortPlan(BaseModel):
 class RlSettings(BaseModel):
     """A stage of reinforcement learning.
 
-    Each step draws `prompts` problems and `samples` attempts at each, and makes one update: of all weights, or of a few
-    factors of the adapter (`moves`), which need a thousand times the learning rate. `loss` "reinforce" is the plain
-    policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
+    Each step draws `prompts` problems and `samples` attempts at each, and makes one update. `loss` "reinforce" is the
+    plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
     `credit` "outcome" praises and blames all tokens of an attempt for its reward, "process" those that follow the
     worked solutions of a problem and the one that leaves them (`credit.py`); the reward then only tells which attempts
@@ -58,7 +57,6 @@ class RlSettings(BaseModel):
     learning_rate: float = Field(default=2e-5, gt=0)
     warmup: int = Field(default=5, ge=0, description="steps in which the learning rate rises")
     final: float = Field(default=0.1, ge=0, le=1, description="share of the learning rate at the end (cosine between)")
-    moves: Moves = "weights"
     loss: Literal["reinforce", "grpo", "cispo"] = "reinforce"
     credit: Literal["outcome", "process"] = "outcome"
     clip_low: float = Field(default=0.2, gt=0, lt=1)
@@ -74,6 +72,7 @@ class RlSettings(BaseModel):
     replay: ReplaySettings = ReplaySettings(share=0)
     curriculum: CurriculumSettings = CurriculumSettings()
     alarms: AlarmSettings = AlarmSettings()
+    dtype: Precision | None = Field(default=None, description="instead of the learner's, in this stage")
     save_every: int = Field(default=10, ge=1, description="steps between saved states")
     validate_every: int = Field(default=0, ge=0, description="steps between measurements; 0: none, and no best one")
     validate_problems: int = Field(default=8, ge=1, description="problems of each level of each family in one")

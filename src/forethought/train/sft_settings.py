@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from forethought.model.conversation import Effort
+from forethought.train.backend import Precision
 from forethought.train.replay_settings import ReplaySettings
 
 Weight = Annotated[float, Field(ge=0)]
@@ -44,6 +45,7 @@ class SftSettings(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     warmup: int = Field(default=20, ge=0, description="steps in which the learning rate rises")
     final: float = Field(default=0.1, ge=0, le=1, description="share of the learning rate at the end (cosine between)")
+    dtype: Precision | None = Field(default=None, description="instead of the learner's, in this stage")
     save_every: int = Field(default=50, ge=1, description="steps between saved states")
 
     @field_validator("families", mode="before")

@@ -53,11 +53,11 @@ class Job:
         """What the run follows."""
         return self.run.recipe
 
-    @property
-    def learner(self) -> LearnerSettings:
-        """The recipe's learner, with packs as large as is best here."""
+    def learner(self, plan: SftStage | RlStage) -> LearnerSettings:
+        """The recipe's learner as it is in a stage, with packs as large as is best here."""
         learner, tokens = self.recipe.learner, self.settings.train.pack_tokens
-        return learner.model_copy(update={"pack_tokens": tokens}) if tokens else learner
+        changes = ({"dtype": plan.dtype} if plan.dtype else {}) | ({"pack_tokens": tokens} if tokens else {})
+        return learner.model_copy(update=changes)
 
 
 def check_device(settings: Settings) -> None:
@@ -132,7 +132,7 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
         "device": job.settings.train.device,
         "processor": processor(),
         "threads": torch.get_num_threads(),
-        "dtype": job.learner.dtype,
+        "dtype": job.learner(plan).dtype,
         "estimated": asdict(expected),
         "found": asdict(found),
     }
@@ -149,7 +149,7 @@ async def _measured(job: Job, name: str, index: int) -> bool:
     if not target.exists():
         job.watcher.note(f"measuring {name}")
         checkpoint = _source(job, index)
-        found = await evaluate(job.recipe, checkpoint, _engine(job, checkpoint), target, job.halt)
+        found = await evaluate(job.recipe, checkpoint, _engine(job, checkpoint, job.recipe.learner), target, job.halt)
         if found is None:
             return False
         job.watcher.note(f"{name}: {in_words(found)}")
@@ -168,8 +168,9 @@ def _source(job: Job, index: int) -> Checkpoint:
 def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: Position) -> Estimate:
     """What the whole stage should cost; the watcher is told what is left of that."""
     amount, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
-    most = min(job.learner.pack_tokens, max(1, round(amount.learned / plan.steps)))
-    learner = job.learner.model_copy(update={"pack_tokens": most})
+    learner = job.learner(plan)
+    most = min(learner.pack_tokens, max(1, round(amount.learned / plan.steps)))
+    learner = learner.model_copy(update={"pack_tokens": most})
     device = job.settings.train.device
     whole = estimate(source, learner, amount, held, teacher=plan.replay.share > 0, device=device)
     left = Estimate(whole.seconds * (1 - position.step / plan.steps), whole.memory_bytes)
@@ -181,22 +182,22 @@ def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: 
 async def _backend(job: Job, index: int, source: Checkpoint) -> AsyncGenerator[TorchBackend]:
     """A learner for a stage, with an engine to sample with where the stage samples."""
     recipe, plan = job.recipe, job.recipe.stages[index]
+    learner = job.learner(plan)
     adapter, device = _adapter(recipe, index, source), job.settings.train.device
     if isinstance(plan, SftStage):
-        yield TorchBackend(source, job.learner, adapter=adapter, teacher=_base(job), device=device)
+        yield TorchBackend(source, learner, adapter=adapter, teacher=_base(job), device=device)
         return
-    engine = _engine(job, source)
+    engine = _engine(job, source, learner)
     await engine.start()
     try:
         yield TorchBackend(
             source,
-            job.learner,
+            learner,
             adapter=adapter,
             engine=engine,
             keep_reference=plan.kl > 0,
             teacher=_base(job),
             device=device,
-            moves=plan.moves,
         )
     finally:
         await engine.close()
@@ -231,9 +232,14 @@ def _replay(job: Job, plan: SftStage | RlStage, source: Checkpoint) -> Replay:
         base = _base(job)
         job.watcher.note("the base answers for the replay, where that has not been done")
         answers = replay_answers(
-            base, _settings(job), path, made_up=settings.made_up, tokens=settings.tokens, seed=job.recipe.seed
+            base,
+            _settings(job, job.recipe.learner),
+            path,
+            made_up=settings.made_up,
+            tokens=settings.tokens,
+            seed=job.recipe.seed,
         )
-        teacher = Teacher(base, job.learner, job.settings.train.device)
+        teacher = Teacher(base, job.learner(plan), job.settings.train.device)
     return Replay(source, settings, answers, teacher)
 
 
@@ -242,16 +248,15 @@ def _base(job: Job) -> Checkpoint:
     return Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
 
 
-def _engine(job: Job, checkpoint: Checkpoint) -> NativeEngine:
+def _engine(job: Job, checkpoint: Checkpoint, learner: LearnerSettings) -> NativeEngine:
     from forethought.engine.native import NativeEngine
 
-    return NativeEngine(checkpoint, _settings(job))
+    return NativeEngine(checkpoint, _settings(job, learner))
 
 
-def _settings(job: Job) -> Settings:
-    """This machine's settings, with the learner's precision and its weights as they are: what is sampled must have the
+def _settings(job: Job, learner: LearnerSettings) -> Settings:
+    """This machine's settings, with a learner's precision and its weights as they are: what is sampled must have the
     learner's distribution."""
-    learner = job.recipe.learner
     changes = {"dtype": learner.dtype, "quantization": "none"}
     changes |= {"threads": learner.threads} if learner.threads else {}
     return job.settings.model_copy(update={"engine": job.settings.engine.model_copy(update=changes)})

@@ -28,8 +28,8 @@ from forethought.model.lora import LoraConfig, attach, load_adapter
 from forethought.model.lora_layers import LoraLinear, TokenRowEmbedding, TokenRowHead
 from forethought.model.weights import read_file, write_file
 from forethought.reasoning.reasoner import Reasoner
-from forethought.train.backend import Adapter, LearnedTokens, LearnerSettings, Loss, Moves, StepStats, packs_at_once
-from forethought.train.optimizer import AdamW, Factors, Optimizer
+from forethought.train.backend import Adapter, LearnedTokens, LearnerSettings, Loss, StepStats, packs_at_once
+from forethought.train.optimizer import Optimizer
 from forethought.train.packing import Pack, pack_rows
 from forethought.train.rows import Row
 from forethought.train.scoring import predicting_states, token_logprobs
@@ -50,10 +50,9 @@ class TorchBackend:
         keep_reference: keeps a copy of what is trained as it begins, for `logprobs(reference=True)`.
         teacher: whose states taught tokens come with; the checkpoint without its adapter, when none is given.
         device: where the learner computes. Sums are rounded in the same order every time on a CPU only.
-        moves: what an update moves: all that is trained, or an adapter's `optimizer.Factors`.
 
     Raises:
-        TrainError: an adapter shall be trained, or its factors move, and there is none, or two.
+        TrainError: an adapter shall be trained, and there is none, or two.
         CheckpointError: the weights cannot be read, or the adapter does not fit them.
     """
 
@@ -67,7 +66,6 @@ class TorchBackend:
         keep_reference: bool = False,
         teacher: Checkpoint | None = None,
         device: torch.device | str = "cpu",
-        moves: Moves = "weights",
     ) -> None:
         self._settings = settings = settings or LearnerSettings()
         self._source, self._engine = checkpoint, engine
@@ -91,9 +89,7 @@ class TorchBackend:
         self._computed = dict(self.decoder.named_parameters()) if self._lora is None else self.trained
         """What gradients are taken of, by the same names: the trained, or what was rounded from them."""
         self.decoder.train(engine is None)  # what is sampled has nothing dropped, so neither has what learns from it
-        self._optimizer: Optimizer = (
-            Factors(self.trained, settings) if moves == "factors" else AdamW(self.trained, settings)
-        )
+        self._optimizer = Optimizer(self.trained, settings)
         self._reference = self._copies() if keep_reference else None
         self._teacher = teacher
         self._teacher_VC: torch.Tensor | None = None
