@@ -105,6 +105,13 @@ def test_a_mistake_in_the_last_stage_is_said_before_the_first_begins(forethought
     assert not list(Path("run").glob("checkpoints/*"))
 
 
+def test_a_stage_may_compute_in_another_precision(forethought: CommandLine, recipe: str):
+    Path(recipe).write_text(Path(recipe).read_text().replace('kind = "rl"', 'kind = "rl"\ndtype = "bfloat16"'))
+    assert forethought("train", recipe, "--run", "run").status == 0
+    costs = [json.loads(line) for line in Path("run/estimates.jsonl").read_text().splitlines()]
+    assert [(cost["stage"], cost["dtype"]) for cost in costs] == [("cold", "float32"), ("rl", "bfloat16")]
+
+
 def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):
     taken = RlLoop.step
 
