@@ -18,7 +18,7 @@ from forethought.tasks.registry import family
 from forethought.train.curriculum import Curriculum, Standing
 from forethought.train.rl_settings import FamilyPlan, RlSettings
 from forethought.train.seeds import seed_of
-from forethought.train.traces import tight_budget
+from forethought.train.traces import tight_budget, worked
 
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
@@ -94,6 +94,6 @@ def _effort(
     plan = settings.efforts[effort]
     if problem.thinks and rng.random() < plan.tight:
         most = plan.budget or thinking_budget(effort, checkpoint.capabilities.context_length)
-        solution = family(problem.family).trace(problem, effort, rng)
-        return effort, tight_budget(checkpoint, solution, most, rng), True
+        if (solution := worked(problem, effort, rng)) is not None:
+            return effort, tight_budget(checkpoint, solution, most, rng), True
     return effort, plan.budget or None, False

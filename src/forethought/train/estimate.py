@@ -20,6 +20,7 @@ import torch
 from forethought.model.conversation import Effort, Thinking
 from forethought.tasks.registry import family
 from forethought.train.backend import packs_at_once
+from forethought.train.traces import worked
 
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
@@ -44,6 +45,8 @@ TAUGHT_SHARE: Final = 0.6
 ANSWER_TOKENS: Final = 8
 EFFORT_TOKENS: Final = 16
 """What an answer has, and what telling the effort adds to a prompt; about."""
+UNKNOWN_THINKING: Final = 100
+"""Tokens of thinking about problems of a family that has no worked solutions."""
 
 PROGRAM_BYTES: Final = 600 * 2**20
 """What Python and torch take before any weights."""
@@ -173,6 +176,7 @@ def _prompt_tokens(checkpoint: Checkpoint, name: str, level: int) -> int:
 
 
 def _thinking_tokens(checkpoint: Checkpoint, name: str, effort: Effort) -> int:
-    kind = family(name)
-    trace = kind.trace(kind.problem(0, 1), effort, Random(0))
+    trace = worked(family(name).problem(0, 1), effort, Random(0))
+    if trace is None:
+        return UNKNOWN_THINKING
     return sum(len(checkpoint.tokenizer.encode(item.text)) for item in trace if isinstance(item, Thinking))

@@ -41,15 +41,11 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def credit_metrics(groups: Sequence[Group]) -> dict[str, Any]:
-    """Of the attempts that were judged token by token: `attempts`, the share of the wrong ones that have a token to
+    """Of the attempts that were judged token by token: how many, the share of the wrong ones that have a token to
     blame, and how many tokens stand in front of it. Nothing where there are none."""
-    judged = [rollout for group in groups for rollout in group.rollouts if rollout.credit is not None]
-    wrong = [rollout.credit or () for rollout in judged if not rollout.attempt.verdict.correct]
-    places = [
-        next(index for index, worth in enumerate(credit) if worth < 0)
-        for credit in wrong
-        if min(credit, default=0.0) < 0
-    ]
+    judged = [rollout for group in groups if group.supervised for rollout in group.rollouts]
+    wrong = [rollout for rollout in judged if not rollout.attempt.verdict.correct]
+    places = [rollout.blamed for rollout in wrong if rollout.blamed is not None]
     found = {"attempts": len(judged), "blamed": len(places) / max(1, len(wrong)), "tokens_before": mean(places)}
     return {"credit": found} if judged else {}
 

@@ -39,12 +39,12 @@ class RlSettings(BaseModel):
 
     Each step draws `prompts` problems and `samples` attempts at each, and makes one update. `loss` "reinforce" is the
     plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
-    `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with.
-    `credit` "outcome" praises and blames all tokens of an attempt for its reward, "process" those that follow the
-    worked solutions of a problem and the one that leaves them (`credit.py`); the reward then only tells which attempts
-    are wrong. `divide_by_deviation` is GRPO's advantage. With a `replay`, every update also learns from some of the
-    base's own answers (of attempts and answers together, its share), so that chat stays what it was. Validation is on
-    problems of the train split, and what does best in it is kept as a checkpoint beside the last.
+    `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with. `credit`
+    "outcome" praises and blames all tokens of an attempt for its reward; "process" judges each token beside the worked
+    solutions of the problem (`credit.py`), where there are such, and then neither `length` nor `divide_by_deviation`
+    counts. That one is GRPO's advantage. With a `replay`, every update also learns from some of the base's own answers
+    (of attempts and answers together, its share), so that chat stays what it was. Validation is on problems of the
+    train split, and what does best in it is kept as a checkpoint beside the last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from forethought.errors import TrainError
 from forethought.evals.attempt import Attempt, TurnRecord, attempt
-from forethought.tasks.registry import family
 from forethought.train.assignments import Assignment
 from forethought.train.credit import process_credit, solutions
 from forethought.train.groups import Lesson, advantages, lesson
@@ -38,23 +37,31 @@ UNCHANGED: Final[SamplingOverrides] = {
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """An attempt, what it is worth, and how much better that is than its group. Under process supervision `credit` is
-    what each token of its first branch is worth, and the advantage counts for nothing."""
+    """An attempt, what it is worth, and how much better that is than its group. In a supervised group `judged` is what
+    is learned of it instead: its beginning, up to the last token that is worth something."""
 
     attempt: Attempt
     reward: float
     advantage: float = 0.0
-    credit: tuple[float, ...] | None = None
+    judged: Branch | None = None
+
+    @property
+    def blamed(self) -> int | None:
+        """Which of its tokens, counted from the end of its prompt, was judged to be where it went wrong."""
+        worth = self.judged.advantages if self.judged is not None else None
+        return len(worth) - 1 if worth and worth[-1] < 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rollouts of one assignment that could be judged; `errors` says of each other one what broke."""
+    """The rollouts of one assignment that could be judged; `errors` says of each other one what broke. `lesson` is what
+    their rewards teach; a `supervised` group is learned from token by token instead."""
 
     assignment: Assignment
     rollouts: tuple[Rollout, ...]
     lesson: Lesson
     errors: tuple[str, ...] = ()
+    supervised: bool = False
 
 
 async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: RlSettings) -> list[Group]:
@@ -83,12 +90,12 @@ async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: 
         running = [[tasks.create_task(one(each, seed)) for seed in each.seeds] for each in assignments]
     attempts = [[task.result() for task in row] for row in running]
     groups = [grouped(each, row, settings) for each, row in zip(assignments, attempts, strict=True)]
-    if settings.credit == "process":
-        groups = [supervised(group, reasoner.checkpoint) for group in groups]
     errors = [error for group in groups for error in group.errors]
     if 2 * len(errors) > sum(map(len, attempts)):
         message = f"{len(errors)} of {sum(map(len, attempts))} attempts broke. The first: {errors[0]}"
         raise TrainError(message, "Mend that, then resume the run.")
+    if settings.credit == "process":
+        return [supervised(group, reasoner.checkpoint) for group in groups]
     return groups
 
 
@@ -104,19 +111,20 @@ def grouped(assignment: Assignment, attempts: Sequence[Attempt], settings: RlSet
 
 
 def supervised(group: Group, checkpoint: Checkpoint) -> Group:
-    """The same attempts, judged token by token; as they are where answers are in the model's own words."""
-    problem = group.assignment.problem
-    if family(problem.family).free_wording:
+    """The same attempts, judged token by token where that can be done.
+
+    Raises:
+        RenderError, TrainError: a worked solution cannot be rendered (`trace_row`).
+    """
+    root = solutions(checkpoint, group.assignment)
+    if root is None:
         return group
-    firsts = [next(branches_of(each.attempt.turns, 0.0), None) for each in group.rollouts]
-    sound = [(each, first[1]) for each, first in zip(group.rollouts, firsts, strict=True) if first is not None]
-    credits = process_credit(
-        solutions(checkpoint, group.assignment),
-        [branch for _, branch in sound],
-        [rollout.attempt.verdict.correct for rollout, _ in sound],
-    )
-    rollouts = tuple(replace(rollout, credit=credit) for (rollout, _), credit in zip(sound, credits, strict=True))
-    return replace(group, rollouts=rollouts)
+    rollouts = list(group.rollouts)
+    firsts = {place: first for place, each in enumerate(rollouts) if (first := _first_branch(each.attempt)) is not None}
+    correct = [rollouts[place].attempt.verdict.correct for place in firsts]
+    for place, worth in zip(firsts, process_credit(root, list(firsts.values()), correct), strict=True):
+        rollouts[place] = replace(rollouts[place], judged=_judged(firsts[place], worth))
+    return replace(group, rollouts=tuple(rollouts), supervised=True)
 
 
 def rows_of(groups: Sequence[Group]) -> list[Row]:
@@ -134,25 +142,33 @@ def rows_of(groups: Sequence[Group]) -> list[Row]:
 
 def _taught(group: Group, rollout: Rollout) -> Iterator[tuple[tuple[int, ...], Branch]]:
     """The branches of an attempt that teach something."""
-    if rollout.credit is not None:
-        prompt_ids, branch = next(branches_of(rollout.attempt.turns, 0.0))
-        worth = [value if learned else 0.0 for value, learned in zip(rollout.credit, branch.learned, strict=True)]
-        stop = max((index + 1 for index, value in enumerate(worth) if value), default=0)
-        if stop:
-            yield prompt_ids, _with_credit(branch, tuple(worth[:stop]))
+    if group.supervised:
+        if rollout.judged is not None:
+            yield rollout.attempt.turns[0].prompt_ids, rollout.judged
     elif group.lesson == "taught":
         yield from branches_of(rollout.attempt.turns, rollout.advantage)
 
 
-def _with_credit(branch: Branch, worth: tuple[float, ...]) -> Branch:
-    """The beginning of a branch, each token learned that is worth something."""
+def _first_branch(attempt: Attempt) -> Branch | None:
+    """What an attempt wrote behind its first prompt."""
+    prompt_ids, branch = next(branches_of(attempt.turns, 0.0), ((), None))
+    return branch if branch is not None and prompt_ids == attempt.turns[0].prompt_ids else None
+
+
+def _judged(branch: Branch, worth: tuple[float, ...]) -> Branch | None:
+    """The beginning of a branch up to the last token that is worth something, those learned that are."""
+    stop = max((index + 1 for index, value in enumerate(worth) if value), default=0)
     logprobs = branch.sampler_logprobs
-    return replace(
-        branch,
-        token_ids=branch.token_ids[: len(worth)],
-        learned=tuple(value != 0 for value in worth),
-        advantages=worth,
-        sampler_logprobs=None if logprobs is None else logprobs[: len(worth)],
+    return (
+        None
+        if not stop
+        else replace(
+            branch,
+            token_ids=branch.token_ids[:stop],
+            learned=tuple(value != 0 for value in worth[:stop]),
+            advantages=worth[:stop],
+            sampler_logprobs=None if logprobs is None else logprobs[:stop],
+        )
     )
 
 

@@ -60,10 +60,12 @@ def _sample(rollout: Rollout, tokenizer: Tokenizer) -> dict[str, Any]:
 
 def _marks(rollout: Rollout, turn: TurnRecord) -> Iterator[Mark]:
     """What is to be said of each token of a turn."""
-    start = len(turn.prompt_ids) - len(rollout.attempt.turns[0].prompt_ids)
-    credit = dict(enumerate(rollout.credit or ()))
+    first = rollout.attempt.turns[0].prompt_ids
+    judged = rollout.judged.token_ids if rollout.judged is not None else ()
+    start = len(turn.prompt_ids) - len(first)
+    goes_on = turn.prompt_ids == first + judged[: max(0, start)]
     for index, forced in enumerate(turn.forced, start):
-        yield "forced" if forced else "blamed" if credit.get(index, 0.0) < 0 else ""
+        yield "forced" if forced else "blamed" if goes_on and index == rollout.blamed else ""
 
 
 def _pieces(turn: TurnRecord, marks: Iterable[Mark], tokenizer: Tokenizer) -> list[tuple[str, Mark]]:

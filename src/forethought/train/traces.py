@@ -10,17 +10,26 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from forethought.errors import TrainError
+from forethought.errors import TaskError, TrainError
 from forethought.model.conversation import Conversation, Effort, Item, Thinking, ToolResult
 from forethought.reasoning.effort import thinking_budget
+from forethought.tasks.registry import family
 from forethought.train.rows import Branch, Row
 
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
-    from forethought.tasks.problem import Transcript
+    from forethought.tasks.problem import Problem, Transcript
 
 ROOM = 3
 """A tight budget is at most so many times what is needed."""
+
+
+def worked(problem: Problem, effort: Effort, rng: Random) -> Transcript | None:
+    """A worked solution; None of a family that has none (`gym:NAME`), which can only be tried."""
+    try:
+        return family(problem.family).trace(problem, effort, rng)
+    except TaskError:
+        return None
 
 
 def trace_row(
