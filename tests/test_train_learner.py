@@ -289,8 +289,8 @@ def test_a_gradient_that_is_no_number_changes_nothing(checkpoint: Checkpoint) ->
 
 @pytest.mark.parametrize(
     "how",
-    [FLOAT32, ALL],
-    ids=["adapter", "all"],
+    [FLOAT32, ALL, FLOAT32.model_copy(update={"dtype": "bfloat16"})],
+    ids=["adapter", "all", "bfloat16"],
 )
 def test_a_saved_state_goes_on_to_the_same_bits(checkpoint: Checkpoint, how: LearnerSettings, tmp_path: Path) -> None:
     def steps(backend: TorchBackend, first: int, last: int) -> None:

@@ -50,8 +50,9 @@ def _entry(entry: Mapping[str, Any]) -> str:
 def _sample(sample: Mapping[str, Any]) -> str:
     said = "".join(_piece(text, mark) for text, mark in sample["output"])
     verdict = "right" if sample["correct"] else f"wrong: {sample['why']}"
+    advantage = "" if sample["advantage"] is None else f", advantage {sample['advantage']:+.2f}"
     figures = (
-        f"{verdict}; reward {sample['reward']:.2f}, advantage {sample['advantage']:+.2f}, "
+        f"{verdict}; reward {sample['reward']:.2f}{advantage}, "
         f"{sample['thinking_tokens']} tokens of thinking, ended by {sample['reason']}"
     )
     kind = "right" if sample["correct"] else "wrong"

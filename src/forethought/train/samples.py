@@ -41,18 +41,18 @@ def _group(group: Group, tokenizer: Tokenizer) -> dict[str, Any]:
         "budget": asked.budget,
         "lesson": group.lesson,
         "prompt": tokenizer.decode(group.rollouts[0].attempt.turns[0].prompt_ids),
-        "samples": [_sample(rollout, tokenizer) for rollout in picked],
+        "samples": [_sample(rollout, tokenizer, supervised=group.supervised) for rollout in picked],
     }
 
 
-def _sample(rollout: Rollout, tokenizer: Tokenizer) -> dict[str, Any]:
+def _sample(rollout: Rollout, tokenizer: Tokenizer, *, supervised: bool) -> dict[str, Any]:
     attempt = rollout.attempt
     return {
         "output": [piece for turn in attempt.turns for piece in _pieces(turn, _marks(rollout, turn), tokenizer)],
         "correct": attempt.verdict.correct,
         "why": attempt.verdict.reason,
         "reward": rollout.reward,
-        "advantage": rollout.advantage,
+        "advantage": None if supervised else rollout.advantage,
         "reason": attempt.reason,
         "thinking_tokens": attempt.thinking_tokens,
     }
