@@ -248,7 +248,7 @@ def test_what_scores_best_is_kept_beside_the_last(run: Run):
 def test_rollouts_can_be_read_as_a_page(run: Run):
     class Showing(Counting):
         async def step(self, number: int) -> Step:
-            output = [["think <b>", False], ["end", True]]
+            output = [["think <b>", ""], ["7", "blamed"], ["end", "forced"]]
             sample = {"output": output, "correct": False, "why": "not 3", "reward": 0.0, "advantage": -0.5}
             sample |= {"reason": "stop_token", "thinking_tokens": 2}
             group = {"family": "sums", "level": 1, "effort": "low", "budget": 7, "lesson": "taught", "prompt": "1+2?"}
@@ -257,5 +257,5 @@ def test_rollouts_can_be_read_as_a_page(run: Run):
     train(run, Showing(steps=1))
     assert run.lines(ROLLOUTS)[0]["prompt"] == "1+2?"
     page = (run.directory / PAGE).read_text()
-    assert "think &lt;b&gt;<span class=forced>end</span>" in page
+    assert "think &lt;b&gt;<span class=blamed>7</span><span class=forced>end</span>" in page
     assert "wrong: not 3; reward 0.00, advantage -0.50, 2 tokens of thinking" in page
