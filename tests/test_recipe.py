@@ -20,18 +20,41 @@ def parsed(**changes: Any) -> Recipe:
     return Recipe.parse({"schema_version": 1, "name": "some", "base": "b", "stages": [SFT, RL]} | changes, "some.toml")
 
 
-@pytest.mark.parametrize("name", ["smoke", "default"])
+def shipped(recipe: str, stage: str) -> dict[str, Any]:
+    """A stage of a recipe that comes with the project."""
+    (found,) = [each for each in Recipe.read(RECIPES / f"{recipe}.toml").stages if each.name == stage]
+    return found.model_dump()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
 def test_the_shipped_recipes_can_be_followed(name: str):
     recipe = Recipe.read(RECIPES / f"{name}.toml")
     assert recipe.name == name
-    assert isinstance(recipe.stages[0], SftStage)
-    assert isinstance(recipe.stages[-1], RlStage)
     assert measured_cells(recipe) or recipe.evaluation is None
 
 
+@pytest.mark.parametrize("name", ["smoke", "default"])
+def test_a_recipe_begins_with_worked_solutions_and_ends_with_attempts(name: str):
+    recipe = Recipe.read(RECIPES / f"{name}.toml")
+    assert isinstance(recipe.stages[0], SftStage)
+    assert isinstance(recipe.stages[-1], RlStage)
+
+
 def test_the_default_recipe_teaches_every_family():
-    for stage in Recipe.read(RECIPES / "default.toml").stages:
+    *cold, learning = Recipe.read(RECIPES / "default.toml").stages
+    for stage in cold:
         assert set(families()) == set(stage.families)
+    assert set(families()) - set(learning.families) == {"summaries"}  # which no worked solution can judge
+
+
+def test_the_other_seeds_learn_as_the_shipped_model_does():
+    assert shipped("seeds", "rl") == shipped("default", "rl")
+
+
+def test_the_rival_goes_on_as_the_cold_start_ended_and_computes_like_reinforcement_learning():
+    rival, cold = shipped("continued", "continued"), shipped("default", "cold-3")
+    assert {key for key in cold if rival[key] != cold[key]} <= {"name", "steps", "dtype", "save_every"}
+    assert rival["dtype"] == shipped("default", "rl")["dtype"]
 
 
 def test_a_recipe_that_was_written_down_reads_the_same():
