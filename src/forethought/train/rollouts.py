@@ -158,17 +158,15 @@ def _first_branch(attempt: Attempt) -> Branch | None:
 def _judged(branch: Branch, worth: tuple[float, ...]) -> Branch | None:
     """The beginning of a branch up to the last token that is worth something, those learned that are."""
     stop = max((index + 1 for index, value in enumerate(worth) if value), default=0)
+    if not stop:
+        return None
     logprobs = branch.sampler_logprobs
-    return (
-        None
-        if not stop
-        else replace(
-            branch,
-            token_ids=branch.token_ids[:stop],
-            learned=tuple(value != 0 for value in worth[:stop]),
-            advantages=worth[:stop],
-            sampler_logprobs=None if logprobs is None else logprobs[:stop],
-        )
+    return replace(
+        branch,
+        token_ids=branch.token_ids[:stop],
+        learned=tuple(value != 0 for value in worth[:stop]),
+        advantages=worth[:stop],
+        sampler_logprobs=None if logprobs is None else logprobs[:stop],
     )
 
 
