@@ -29,7 +29,9 @@ def _head(figures: dict[str, Any], samples: str) -> str:
         f" cell, pass@8 is of eight attempts at 60. Effort {figures['effort']}, temperature 1; the base answers without"
         " thinking, behind as many solved examples as do it most good, at its own temperature (for pass@8 at the one"
         " that does it most good). A call begins with a token that the base has never seen, so it makes none. Level 1"
-        " of knights_knaves has 22 different sets of sayings under changing names: its 300 problems are fewer.\n\n"
+        " of knights_knaves has 22 different sets of sayings under changing names: its 300 problems are fewer."
+        " Reinforcement learning judged attempts token by token beside the worked solutions of training problems"
+        " (process supervision); what is measured here are answers.\n\n"
         f"{digests}"
     )
 

@@ -125,6 +125,7 @@ def rl_work(checkpoint: Checkpoint, settings: RlSettings) -> tuple[Work, int]:
     learned = TAUGHT_SHARE * groups * (prompt + settings.samples * output)
     learned += settings.steps * settings.answers * settings.replay.tokens
     held = min(settings.at_once, settings.prompts * settings.samples) * int(prompt + 2 * output)
+    held = max(held, checkpoint.capabilities.context_length)  # less would shorten it
     return Work(learned, groups * settings.samples * output, groups * prompt), held
 
 

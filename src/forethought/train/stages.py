@@ -187,7 +187,8 @@ async def _backend(job: Job, index: int, source: Checkpoint) -> AsyncGenerator[T
     if isinstance(plan, SftStage):
         yield TorchBackend(source, learner, adapter=adapter, teacher=_base(job), device=device)
         return
-    engine = _engine(job, source, learner)
+    _, held = rl_work(source, plan)
+    engine = _engine(job, source, learner, held)
     await engine.start()
     try:
         yield TorchBackend(
@@ -248,10 +249,14 @@ def _base(job: Job) -> Checkpoint:
     return Checkpoint.open(resolve(job.recipe.base, job.settings).directory)
 
 
-def _engine(job: Job, checkpoint: Checkpoint, learner: LearnerSettings) -> NativeEngine:
+def _engine(job: Job, checkpoint: Checkpoint, learner: LearnerSettings, cache_tokens: int = 0) -> NativeEngine:
+    """An engine that samples as a learner computes, with a cache of so many tokens where the settings ask for none."""
     from forethought.engine.native import NativeEngine
 
-    return NativeEngine(checkpoint, _settings(job, learner))
+    settings = _settings(job, learner)
+    tokens = settings.engine.cache_tokens or cache_tokens
+    changed = settings.engine.model_copy(update={"cache_tokens": tokens})
+    return NativeEngine(checkpoint, settings.model_copy(update={"engine": changed}))
 
 
 def _settings(job: Job, learner: LearnerSettings) -> Settings:
