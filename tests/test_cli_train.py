@@ -13,6 +13,8 @@ from rich.console import Console
 from attempt_scene import register
 from command_line import CommandLine
 from forethought.cli.train_view import TrainView
+from forethought.engine.native import NativeEngine
+from forethought.engine.runner import BLOCK_SIZE
 from forethought.tasks.problem import CORRECT
 from forethought.train.recipe import SftStage
 from forethought.train.rl import RlLoop
@@ -110,6 +112,25 @@ def test_a_stage_may_compute_in_another_precision(forethought: CommandLine, reci
     assert forethought("train", recipe, "--run", "run").status == 0
     costs = [json.loads(line) for line in Path("run/estimates.jsonl").read_text().splitlines()]
     assert [(cost["stage"], cost["dtype"]) for cost in costs] == [("cold", "float32"), ("rl", "bfloat16")]
+
+
+@pytest.mark.parametrize(("asked", "least", "most"), [("0", 512, 4096), ("5000", 5000, 5031)])
+def test_attempts_have_a_cache_of_the_size_that_they_need(
+    forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch, asked: str, least: int, most: int
+):
+    taken, blocks = RlLoop.step, list[int]()
+
+    async def watched(loop: RlLoop, number: int) -> Step:
+        engine = loop._backend.reasoner.engine  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(engine, NativeEngine)
+        blocks.append(engine.metrics().total_blocks)
+        return await taken(loop, number)
+
+    monkeypatch.setattr(RlLoop, "step", watched)
+    monkeypatch.setenv("FORETHOUGHT_ENGINE__CACHE_TOKENS", asked)
+    assert forethought("train", recipe, "--run", "run").status == 0
+    assert all(least <= count * BLOCK_SIZE <= most for count in blocks), blocks
+    assert len(blocks) == 3
 
 
 def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):

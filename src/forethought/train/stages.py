@@ -253,15 +253,13 @@ def _engine(job: Job, checkpoint: Checkpoint, learner: LearnerSettings, cache_to
     """An engine that samples as a learner computes, with a cache of so many tokens where the settings ask for none."""
     from forethought.engine.native import NativeEngine
 
-    settings = _settings(job, learner)
-    tokens = settings.engine.cache_tokens or cache_tokens
-    changed = settings.engine.model_copy(update={"cache_tokens": tokens})
-    return NativeEngine(checkpoint, settings.model_copy(update={"engine": changed}))
+    return NativeEngine(checkpoint, _settings(job, learner, cache_tokens))
 
 
-def _settings(job: Job, learner: LearnerSettings) -> Settings:
+def _settings(job: Job, learner: LearnerSettings, cache_tokens: int = 0) -> Settings:
     """This machine's settings, with a learner's precision and its weights as they are: what is sampled must have the
     learner's distribution."""
-    changes = {"dtype": learner.dtype, "quantization": "none"}
+    engine = job.settings.engine
+    changes = {"dtype": learner.dtype, "quantization": "none", "cache_tokens": engine.cache_tokens or cache_tokens}
     changes |= {"threads": learner.threads} if learner.threads else {}
-    return job.settings.model_copy(update={"engine": job.settings.engine.model_copy(update=changes)})
+    return job.settings.model_copy(update={"engine": engine.model_copy(update=changes)})
