@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,14 +67,13 @@ def found(monkeypatch: pytest.MonkeyPatch) -> reason.Found:
     sizes = {"ONCE": 40, "MANY": 4, "SERVED": 3, "RIVAL": 20, "SEED_FAMILIES": FEW}
     for name, value in {**sizes, "families": lambda: dict.fromkeys(EVERY)}.items():
         monkeypatch.setattr(reason, name, value)
-    found = reason.Found(prompted={name: {"examples": 8, "sampling_of_eight": {}} for name in EVERY})
+    found = reason.Found(prompted={name: {"examples": 8, "worked": False, "sampling_of_eight": {}} for name in EVERY})
     for name in CHANCES:
-        found.digests[name] = f"sha256:{name}"
         names = FEW if name in reason.SEEDS else EVERY
         found.once[name] = measured(name, names, 20 if name == "continued" else 40, 1)
         if name in ("base", *reason.STAGES):
             found.many[name] = measured(name, EVERY, 4, 8)
-        if name in reason.STAGES:
+        if name in reason.AS_SERVED:
             found.served[name] = measured(name, EVERY, 3, 1)
     return found
 
@@ -81,15 +81,24 @@ def found(monkeypatch: pytest.MonkeyPatch) -> reason.Found:
 def test_the_report_is_written_and_says_what_was_met(
     found: reason.Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def everything(runs: Path, settings: Settings) -> reason.Found:
+    async def everything(subjects: dict[str, Any], settings: Settings) -> reason.Found:
         return found
 
+    def subjects_of(runs: Path, settings: Settings) -> dict[str, Any]:
+        return {name: SimpleNamespace(digest=lambda name=name: f"sha256:{name}") for name in CHANCES}
+
     monkeypatch.setattr(reason, "everything", everything)
+    monkeypatch.setattr(reason, "subjects_of", subjects_of)
     for seed, (name, stage) in enumerate({"default": "rl", "seed-2": "rl", "seed-3": "rl"}.items(), 1):
         run_of(tmp_path / "runs" / name, stage, seed)
     run_of(tmp_path / "runs" / "continued", "continued", 1)
     output = tmp_path / "results" / "reason.json"
-    monkeypatch.setattr(sys, "argv", ["reason", "--runs", str(tmp_path / "runs"), "--output", str(output)])
+    arguments = ["reason", "--runs", str(tmp_path / "runs"), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match="NOT MET what was measured is the model in the package"):
+        reason.main()  # before anything is measured
+    assert not output.exists()
+    monkeypatch.setattr(sys, "argv", [*arguments, "--anyway"])
     with pytest.raises(SystemExit) as ended:
         reason.main()
     verdict: dict[str, Any] = json.loads(output.read_text())["verdict"]
@@ -99,3 +108,8 @@ def test_the_report_is_written_and_says_what_was_met(
     page = output.with_suffix(".md").read_text()
     assert page.count("\n| letter_count |") == 4
     assert output.with_name("reason-samples.jsonl.gz").exists()
+
+
+def test_the_base_sees_the_working_only_of_examples_that_answer_in_plain_text() -> None:
+    names = ("chain_sum", "tool_none", "tool_single", "structured", "summaries")
+    assert [name for name in names if reason.shows_its_working(name)] == ["chain_sum", "tool_none"]

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -274,6 +275,32 @@ def test_the_calls_of_examples_can_be_shown(checkpoint: Checkpoint, lookup: Look
     made = tries(checkpoint, answers(checkpoint, "7"), problem=LOOKUP, effort=None, examples=2)
     assert made.error is None
     assert checkpoint.tokenizer.decode(made.turns[0].prompt_ids).count("1 ask\n") == 2
+
+
+def test_examples_with_their_working_think_aloud_and_only_what_is_stated_is_judged(checkpoint: Checkpoint) -> None:
+    said = answers(checkpoint, f"I add.\nAnswer: 5? No.\nAnswer: {GOLD}")
+    made = tries(checkpoint, said, effort=None, examples=2, worked=True)
+    told = checkpoint.tokenizer.decode(made.turns[0].prompt_ids)
+    [example, *_] = (problem for problem in map(ChainSum().problem, range(6), [1] * 6) if problem.key != SUM.key)
+    thought = ChainSum().trace(example, "low", Random(example.seed))[0].text  # type: ignore[union-attr]
+    assert f"assistant\n{thought}\nAnswer: {sum(example.gold)}<|im_end|>" in told
+    assert made.verdict.correct
+    assert not tries(checkpoint, said, effort=None, examples=2).verdict.correct
+    assert not tries(checkpoint, answers(checkpoint, GOLD[::-1] + "0"), effort=None, worked=True).verdict.correct
+
+
+def test_the_working_of_a_solution_that_calls_tools_cannot_be_shown(checkpoint: Checkpoint, lookup: Lookup) -> None:
+    made = tries(checkpoint, answers(checkpoint, "7"), problem=LOOKUP, effort=None, examples=2, worked=True)
+    assert made.error is not None
+    assert "no plain answers" in made.error
+
+
+def test_orders_of_examples_are_not_given(checkpoint: Checkpoint) -> None:
+    problem = registry.family("instruction_hierarchy").problem(0, 1)
+    made = tries(checkpoint, answers(checkpoint, "x"), problem=problem, effort=None, examples=4)
+    assert made.turns[0].prompt_ids == tries(
+        checkpoint, answers(checkpoint, "x"), problem=problem, effort=None
+    ).turns[0].prompt_ids  # fmt: skip
 
 
 @pytest.mark.parametrize("effort", [None, "low"])

@@ -89,6 +89,16 @@ def test_every_problem_of_every_cell_is_tried_so_often(checkpoint: Checkpoint) -
     assert found.checkpoint == f"sha256:{0:064x}"
 
 
+def test_a_cell_that_is_named_twice_is_measured_once(checkpoint: Checkpoint) -> None:
+    assert len(measured(checkpoint, HARD, HARD, problems=5).records) == 5
+
+
+@pytest.mark.parametrize("number", ["problems", "samples", "in_flight"])
+def test_nothing_cannot_be_measured(checkpoint: Checkpoint, number: str) -> None:
+    with pytest.raises(ResultError, match="less than one"):
+        measured(checkpoint, HARD, **{number: 0})
+
+
 def test_the_verdict_of_each_sample_is_kept(checkpoint: Checkpoint, parity: Parity) -> None:
     found = measured(checkpoint, HARD, text="yes", problems=12)
     for record in found.records:

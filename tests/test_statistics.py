@@ -117,6 +117,10 @@ def test_a_rate_without_any_variation_is_no_certainty(outcome: bool, share: floa
     assert found.high - found.low > 0.1
 
 
+def test_problems_that_are_all_right_equally_often_are_no_certainty() -> None:
+    assert rate([[True, False]] * 10) == wilson(5, 10)
+
+
 def test_a_paired_difference_of_few_problems_has_an_exact_p_value() -> None:
     # All five got better: of 32 sign patterns, two are as extreme.
     found = paired_difference([0, 0, 0, 0, 0], [1, 2, 3, 4, 5])

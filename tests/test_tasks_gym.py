@@ -1,13 +1,17 @@
 """The adapter for reasoning-gym: strict where its scorers are generous, and quiet where it is not installed."""
 
+import json
 import sys
 from random import Random
 
 import pytest
+from typer.testing import CliRunner
 
+from forethought.cli.tasks import app
 from forethought.errors import TaskError
 from forethought.tasks import reasoning_gym
 from forethought.tasks.registry import families, family
+from forethought.tasks.validate import validate
 from task_transcripts import said
 
 NAMES = ("chain_sum", "gcd", "spell_backward", "countdown", "word_sorting", "fraction_simplification", "time_intervals")
@@ -41,6 +45,15 @@ def test_the_canonical_answer_is_right_and_nothing_around_it(name: str) -> None:
             )
             for bad in bads:
                 assert not gym.verify(problem, said(bad)).correct
+
+
+def test_without_worked_solutions_the_answer_is_shown_and_proved() -> None:
+    gym = family("gym:spell_backward")
+    assert not gym.has_traces
+    assert validate(gym, problems=20, closely=4) == []
+    shown = CliRunner().invoke(app, ["show", "gym:spell_backward", "--json"])
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout)["solution"][0]["text"] == gym.problem(0, 1).gold.answer
 
 
 def test_a_number_that_is_nearly_right_is_wrong() -> None:

@@ -103,6 +103,20 @@ def test_a_summary_that_is_empty_doubled_padded_or_long_is_wrong(level: int) -> 
             assert not FAMILY.verify(problem, said(bad)).correct
 
 
+@leveled
+def test_a_summary_in_more_sentences_than_were_asked_for_is_wrong(level: int) -> None:
+    for problem in problems(FAMILY, level, 40):
+        most = DETAILS[problem.gold.detail].sentences[1]
+        text = answer_of(traced(FAMILY, problem))
+        told = f"{text}{' It is so.' * (most + 1)}"
+        if judge_summary(problem.gold.thinking, told).correct:
+            assert FAMILY.verify(problem, said(told)).reason == "more sentences than were asked for"
+
+
+def test_a_number_in_words_is_a_name() -> None:
+    assert judge_summary(THINKING, GOOD.replace("The numbers", "Three numbers")).reason.startswith("names three")
+
+
 def test_a_good_summary_is_usable() -> None:
     assert judge_summary(THINKING, GOOD).reason == ""
 
@@ -136,6 +150,7 @@ def test_what_is_not_usable_says_why(summary: str, reason: str) -> None:
         ("The answer is 2:32 am.", ["2:32 am"]),
         ("The answer is I do not talk about that.", ["I do not talk about that"]),
         ("The order begins with pear and plum.", ["apple, pear, plum, quince"]),
+        ("The first sum is 8 and the result is 17.", ["17"]),
     ],
 )
 def test_a_summary_that_tells_the_result_is_right(sentence: str, result: list[str]) -> None:
@@ -151,6 +166,8 @@ def test_a_summary_that_tells_the_result_is_right(sentence: str, result: list[st
         ("**Result**\n\nThe steps lead to the result 8 of 17.", "names 8 as the result"),
         ("**Result**\n\nThe numbers give 17. The count is 8.", "names 8 as the result"),
         ("**The answer is 8**\n\nThe steps begin with 17.", "names 8 as the result"),
+        ("**Result**\n\nAfter 17 the total is 8.", "names 8 as the result"),
+        ("**Result**\n\nThe right number is 8 and the first was 17.", "names 8 as the result"),
         ("**Result**\n\nIt is 8, not 17.", "denies the result"),
         ("**Result**\n\nThe answer is not 17.", "denies the result"),
     ],

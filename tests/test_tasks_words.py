@@ -2,8 +2,10 @@
 
 import re
 from functools import cache
+from itertools import permutations
 from random import Random
 from statistics import mean
+from typing import Any
 
 import pytest
 
@@ -143,6 +145,20 @@ def test_the_words_of_the_test_are_not_those_of_training(name: str, level: int) 
 @pytest.mark.parametrize("name", ["letter_count", "sort_words", "spell_backward"])
 def test_there_are_hundreds_of_test_problems_though_their_words_are_few(name: str, level: int) -> None:
     assert len(distinct_problems(family(name), level, "test", 300)) == 300
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_three_people_who_speak_in_another_order_are_in_the_same_split(level: int) -> None:
+    def written(sayings: list[list[Any]], order: tuple[int, ...]) -> str:
+        spoken = [sayings[speaker] for speaker in order]
+        return str([[what, *sorted(order.index(who) for who in of)] for what, *of in spoken])
+
+    def spoken(split: Split) -> set[str]:
+        found = distinct_problems(family("knights_knaves"), level, split, 300)
+        orders = list(permutations(range(3)))
+        return {written(problem.gold["sayings"], order) for problem in found for order in orders}
+
+    assert not spoken("train") & spoken("test")
 
 
 def test_a_list_needs_no_space_behind_its_commas() -> None:

@@ -44,8 +44,9 @@ class PairedDifference:
     p_value: float
 
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """The score interval of a share of independent trials; right where the share is near 0 or 1, too.
+def wilson(successes: float, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """The score interval of a share of independent trials; right where the share is near 0 or 1, too. A trial may
+    succeed in part.
 
     Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22 (1927).
 
@@ -93,15 +94,17 @@ def rate(clusters: Sequence[Sequence[bool]], *, confidence: float = CONFIDENCE, 
     """The share of successes among samples that come in clusters.
 
     With one sample a cluster this is Wilson's interval. Otherwise it is the clustered bootstrap's, except where all
-    samples have the same outcome: a bootstrap would then claim certainty, so Wilson's is given for as many trials as
+    clusters have the same share: a bootstrap would then claim certainty, so Wilson's is given for as many trials as
     there are clusters.
 
     Raises:
         ValueError: there is no cluster, or an empty one.
     """
-    outcomes = {outcome for cluster in clusters for outcome in cluster}
-    if len(outcomes) == 1 or all(len(cluster) == 1 for cluster in clusters):
-        return wilson(sum(cluster[0] for cluster in clusters), len(clusters), confidence)
+    if not clusters or not all(clusters):
+        raise ValueError("a share needs samples")
+    shares = [sum(cluster) / len(cluster) for cluster in clusters]
+    if len(set(shares)) == 1 or all(len(cluster) == 1 for cluster in clusters):
+        return wilson(sum(shares), len(clusters), confidence)
     return bootstrap_mean(clusters, confidence=confidence, seed=seed)
 
 

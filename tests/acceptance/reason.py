@@ -4,23 +4,25 @@
 
 For every level of every family, one attempt at 300 held-out problems (pass@1) and eight at 60 (pass@8), with the
 model's own distribution (temperature 1); one at 20 also as a server samples. The base, which does not think, answers at
-its own temperature behind as many solved examples as do best on problems of the training split, and eight times at the
-temperature that does best there. Two more seeds of the same reinforcement learning are measured on every third family,
-and the cold start gone on with for as long on 100 problems of everything.
+its own temperature behind as many solved examples, with or without their working, as do best on training problems, and
+eight times at the temperature that does best there. Two more seeds of the same reinforcement learning are measured on
+every third family, and the cold start gone on with for as long on 100 problems of everything.
 
 It needs the runs of recipes/default.toml (in RUNS/default), recipes/seeds.toml (RUNS/seed-2 and RUNS/seed-3) and
-recipes/continued.toml (RUNS/continued). Takes hours: what was measured is kept in build/acceptance, and an interrupted
-run goes on there.
+recipes/continued.toml (RUNS/continued), and does not begin where those cannot be compared, unless with --anyway. Takes
+hours: what was measured is kept in build/acceptance, and an interrupted run goes on there.
 """
 
 import argparse
 import asyncio
 import gzip
 import json
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -31,22 +33,27 @@ from trained import OWN, Subject, cells_of, cost_of, joined, made_by
 from forethought.evals.figures import Comparison, Report, compare
 from forethought.evals.measurement import Measurement
 from forethought.model.checkpoint import Checkpoint
+from forethought.model.conversation import Message
 from forethought.model.registry import resolve
 from forethought.settings import Settings, load_settings
-from forethought.tasks.registry import families
+from forethought.tasks.problem import FREE_TEXT
+from forethought.tasks.registry import families, family
 from forethought.train.run import Run
 
 ONCE, MANY, SAMPLES, SERVED, RIVAL = 300, 60, 8, 20, 100
-EXAMPLES, TRIED = (8, 4, 0), 20
-"""Solved examples that the base may see, the first of equals, and problems of a level that decide between them."""
-WARMER = {"temperature": 0.7, "top_p": 0.95}
-"""What the base may be sampled with, beside its own defaults, for eight attempts that differ."""
+EXAMPLES, TRIED = ((8, False), (4, False), (4, True), (0, False)), 20
+"""Solved examples that the base may see, and whether with their working; the first of equals, and problems of a level
+that decide between them."""
+WARMER, WARMED = {"temperature": 0.7, "top_p": 0.95}, 5
+"""What the base may be sampled with, beside its own defaults, for eight attempts that differ; and problems of a level
+that decide."""
 EFFORT = "medium"
 LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
 COLD, RL, CONTINUED = "cold-3", "rl", "continued"
 STAGES = ("cold", "rl")
 """Who is measured in every way."""
+AS_SERVED = (*STAGES, CONTINUED)
 SEEDS = ("seed-2", "seed-3")
 SEED_FAMILIES = list(families())[::3]
 """What the other seeds are measured on."""
@@ -57,12 +64,11 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Found:
     """What was measured, by the name of who was: an attempt at each of many problems, several at each of some, one as a
-    server samples; everybody's digest; and how the base was prompted."""
+    server samples; and how the base was prompted."""
 
     once: dict[str, Measurement] = field(default_factory=dict)
     many: dict[str, Measurement] = field(default_factory=dict)
     served: dict[str, Measurement] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
     prompted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -81,13 +87,13 @@ async def by_family(names: Sequence[str], work: Callable[[str], Awaitable[T]]) -
 
 async def measure_thinker(found: Found, subject: Subject, names: Sequence[str]) -> None:
     """Of a checkpoint that thinks."""
-    found.digests[subject.name] = subject.digest
 
     async def of_family(name: str) -> dict[str, Measurement]:
         cells, own = cells_of([name]), {"effort": EFFORT, "sampling": OWN}
         made: dict[str, Measurement] = {}
         if subject.name in STAGES:
             made["many"] = await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, **own)
+        if subject.name in AS_SERVED:
             made["served"] = await subject.measured(f"{name}-served", cells, problems=SERVED, samples=1, effort=EFFORT)
         problems = RIVAL if subject.name == CONTINUED else ONCE
         made["once"] = await subject.measured(
@@ -102,25 +108,34 @@ async def measure_thinker(found: Found, subject: Subject, names: Sequence[str]) 
 
 async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> None:
     """Of the base, prompted as well as possible."""
-    found.digests[subject.name] = subject.digest
 
     async def measured(name: str) -> tuple[Measurement, Measurement]:
         cells = cells_of([name])
-        tries: dict[str, Any] = {"problems": TRIED, "effort": None, "split": "train"}
+        tries: dict[str, Any] = {"effort": None, "split": "train"}
         tried = [
-            await subject.measured(f"{name}-examples-{count}", cells, samples=1, examples=count, **tries)
-            for count in EXAMPLES
+            await subject.measured(
+                f"{name}-examples-{count}{'-worked' * worked}",
+                cells,
+                problems=TRIED,
+                samples=1,
+                examples=count,
+                worked=worked,
+                **tries,
+            )
+            for count, worked in EXAMPLES
+            if not worked or shows_its_working(name)
         ]
-        examples = max(tried, key=lambda each: Report.of(each).pooled.pass_1.value).examples
+        best = max(tried, key=lambda each: Report.of(each).pooled.pass_1.value)
+        how: dict[str, Any] = {"examples": best.examples, "worked": best.worked}
         sampled = [
             await subject.measured(
-                f"{name}-sampling-{number}", cells, samples=SAMPLES, examples=examples, sampling=sampling, **tries
+                f"{name}-sampling-{number}", cells, problems=WARMED, samples=SAMPLES, sampling=sampling, **tries, **how
             )
             for number, sampling in enumerate(({}, WARMER))
         ]
         sampling = max(sampled, key=lambda each: Report.of(each).pooled.pass_k[SAMPLES].value).sampling
-        found.prompted[name] = {"examples": examples, "sampling_of_eight": sampling}
-        how: dict[str, Any] = {"effort": None, "examples": examples}
+        found.prompted[name] = how | {"sampling_of_eight": sampling}
+        how["effort"] = None
         many = await subject.measured(f"{name}-many", cells, problems=MANY, samples=SAMPLES, sampling=sampling, **how)
         known = None if sampling else many
         return await subject.measured(f"{name}-once", cells, known, problems=ONCE, samples=1, **how), many
@@ -129,22 +144,31 @@ async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> 
     found.once[subject.name], found.many[subject.name] = joined(once), joined(many)
 
 
-async def everything(runs: Path, settings: Settings) -> Found:
-    """Measures whoever there is."""
-    every, found = list(families()), Found()
-    base = resolve(Run.open(runs / "default").recipe.base, settings)
-    subjects: dict[str, tuple[Checkpoint, list[str]]] = {
-        "cold": (made_by(runs / "default", COLD, settings), every),
-        "rl": (made_by(runs / "default", RL, settings), every),
+def shows_its_working(name: str) -> bool:
+    """Whether the answers of a family are plain text, in front of which a working can stand."""
+    problem = family(name).problem(0, 1)
+    plain = problem.thinks and problem.output_format == FREE_TEXT
+    return plain and isinstance(family(name).trace(problem, "low", Random(0))[1], Message)
+
+
+def subjects_of(runs: Path, settings: Settings) -> dict[str, Checkpoint]:
+    """Who is measured, in this order."""
+    subjects = {
+        "cold": made_by(runs / "default", COLD, settings),
+        "rl": made_by(runs / "default", RL, settings),
+        **{seed: made_by(runs / seed, RL, settings) for seed in SEEDS},
+        CONTINUED: made_by(runs / CONTINUED, CONTINUED, settings),
     }
-    for seed in SEEDS:
-        subjects[seed] = (made_by(runs / seed, RL, settings), SEED_FAMILIES)
-    subjects[CONTINUED] = (made_by(runs / CONTINUED, CONTINUED, settings), every)
-    async with Subject("base", base, settings) as subject:
-        await measure_base(found, subject, every)
-    for name, (checkpoint, names) in subjects.items():
+    return subjects | {"base": resolve(Run.open(runs / "default").recipe.base, settings)}
+
+
+async def everything(subjects: dict[str, Checkpoint], settings: Settings) -> Found:
+    """Measures them."""
+    found = Found()
+    for name, checkpoint in subjects.items():
+        names = SEED_FAMILIES if name in SEEDS else list(families())
         async with Subject(name, checkpoint, settings) as subject:
-            await measure_thinker(found, subject, names)
+            await (measure_base if name == "base" else measure_thinker)(found, subject, names)
     return found
 
 
@@ -209,18 +233,23 @@ def same_clock(costs: dict[str, dict[str, Any]]) -> bool:
     return machines[0] == machines[1] and rival["found"]["seconds"] >= 0.99 * rl["found"]["seconds"]
 
 
-def demands(
-    found: Found,
-    means: dict[int, float],
-    gains: dict[str, Comparison],
-    eights: Comparison,
-    rivals: Comparison,
-    costs: dict[str, dict[str, Any]],
-    runs: dict[str, Run],
-    shipped: str,
+def conditions(
+    costs: dict[str, dict[str, Any]], runs: Iterable[Run], digests: dict[str, str], shipped: str
 ) -> dict[str, bool]:
-    """What was asked for, and whether it is so; `means` are those of the levels after reinforcement learning, `costs`
-    those of everybody's last stage, and `shipped` is the digest of the model in the package."""
+    """What makes these runs comparable, known before anything is measured: `costs` are those of everybody's last stage,
+    and `shipped` is the digest of the model in the package."""
+    return {
+        "three runs of the same reinforcement learning have seeds of their own": same_learning(runs),
+        "all of them began with the same cold start": {cost["began"] for cost in costs.values()} == {digests["cold"]},
+        "what was measured is the model in the package": shipped == digests["rl"],
+        "the cold start was gone on with for as long": same_clock(costs),
+    }
+
+
+def demands(
+    found: Found, means: dict[int, float], gains: dict[str, Comparison], eights: Comparison, rivals: Comparison
+) -> dict[str, bool]:
+    """What was asked for, and whether it is so; `means` are those of the levels after reinforcement learning."""
     cells = len(cells_of(families()))
     paired = {name: gain.pooled.difference.n for name, gain in gains.items()}
     expected = {name: ONCE * (len(cells_of(SEED_FAMILIES)) if name in SEEDS else cells) for name in gains}
@@ -229,10 +258,6 @@ def demands(
         "whoever is compared tried the same problems": paired == expected
         and eights.pooled.difference.n == MANY * cells
         and rivals.pooled.difference.n == RIVAL * cells,
-        "three runs of the same reinforcement learning have seeds of their own": same_learning(runs.values()),
-        "all of them began with the same cold start": {cost["began"] for cost in costs.values()}
-        == {found.digests["cold"]},
-        "what was measured is the model in the package": shipped == found.digests["rl"],
     }
     for level, goal in LEVEL_GOALS.items():
         verdict[f"level {level}: mean pass@1 of at least {goal:.0%}"] = means[level] >= goal
@@ -243,7 +268,6 @@ def demands(
         )
         verdict[f"{seed}: no family is significantly down"] = not gain.worse()
     return verdict | {
-        "the cold start was gone on with for as long": same_clock(costs),
         "reinforcement learning beats the cold start gone on with": rivals.pooled.difference.low > 0,
         "pass@8 is not significantly down": not (eights.pooled.difference.value < 0 and eights.pooled.p_value <= 0.05)
         and not eights.worse(),
@@ -265,6 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, default=Path("docs/results/reason.json"))
+    parser.add_argument("--anyway", action="store_true", help="measure runs that cannot be compared")
     options = parser.parse_args()
     settings = load_settings()
     runs = {name: Run.open(options.runs / name) for name in ("default", *SEEDS)}
@@ -273,8 +298,12 @@ def main() -> None:
         **{seed: cost_of(options.runs / seed, RL) for seed in SEEDS},
         CONTINUED: cost_of(options.runs / CONTINUED, CONTINUED),
     }
-    shipped = resolve("forethought-mini", settings).digest()
-    found = asyncio.run(everything(options.runs, settings))
+    subjects = subjects_of(options.runs, settings)
+    digests = {name: checkpoint.digest() for name, checkpoint in subjects.items()}
+    before = conditions(costs, runs.values(), digests, resolve("forethought-mini", settings).digest())
+    if not (all(before.values()) or options.anyway):
+        sys.exit("\n".join(f"NOT MET {condition}" for condition, met in before.items() if not met))
+    found = asyncio.run(everything(subjects, settings))
     once, many, served = (
         {name: Report.of(each) for name, each in kind.items()} for kind in (found.once, found.many, found.served)
     )
@@ -282,7 +311,7 @@ def main() -> None:
     eights = compare(found.many["cold"], found.many["rl"], k=SAMPLES)
     rivals = compare(found.once[CONTINUED], found.once["rl"])
     figures: dict[str, Any] = {
-        "digests": found.digests,
+        "digests": digests,
         "engine": settings.engine.model_dump(mode="json"),
         "effort": EFFORT,
         "level_means": {name: level_means(report) for name, report in once.items()},
@@ -292,6 +321,7 @@ def main() -> None:
         "gain_on_seed_families": asdict(compare(found.once["cold"], on_seed_families(found.once["rl"]))),
         "served_gain": asdict(compare(found.served["cold"], found.served["rl"])),
         "over_continued": asdict(rivals),
+        "served_over_continued": asdict(compare(found.served[CONTINUED], found.served["rl"])),
         "pass_8": asdict(eights),
         "costs": costs,
         "base_prompted": found.prompted,
@@ -303,9 +333,7 @@ def main() -> None:
     samples = options.output.with_name(f"{options.output.stem}-samples.jsonl.gz")
     write_report(options.output.with_suffix(".md"), figures, samples.name)
     write_samples(samples, found)
-    write_outcome(
-        options.output, demands(found, level_means(once["rl"]), gains, eights, rivals, costs, runs, shipped), figures
-    )
+    write_outcome(options.output, before | demands(found, level_means(once["rl"]), gains, eights, rivals), figures)
 
 
 if __name__ == "__main__":

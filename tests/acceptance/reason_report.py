@@ -24,12 +24,15 @@ def write_report(path: Path, figures: dict[str, Any], samples: str) -> None:
 def _head(figures: dict[str, Any], samples: str) -> str:
     digests = "\n".join(f"- {NAMES[name]}: `{digest}`" for name, digest in figures["digests"].items())
     return (
-        f"# What the model learned\n\nMade by `make accept-reason`; every sample is in `{samples}`. In"
+        f"# What the model learned\n\nMade by `make accept-reason`; the outcome of every attempt is in `{samples}`. In"
         " percent, with 95 % intervals over problems. pass@1 is one attempt at each of 300 held-out problems of a"
-        f" cell, pass@8 is of eight attempts at 60. Effort {figures['effort']}, temperature 1; the base answers without"
-        " thinking, behind as many solved examples as do it most good, at its own temperature (for pass@8 at the one"
-        " that does it most good). A call begins with a token that the base has never seen, so it makes none. Level 1"
-        " of knights_knaves has 22 different sets of sayings under changing names: its 300 problems are fewer."
+        f" cell, pass@8 is of eight attempts at 60. Effort {figures['effort']}, temperature 1; the base answers behind"
+        " as many solved examples as do it most good, with their working where that does, at its own temperature (for"
+        " pass@8 at the one that does it most good). A call begins with a token that the base has never seen, so it"
+        " makes none. Level 1 of knights_knaves has 22 different sets of sayings under changing names, and those of the"
+        " training problems are the same; the numbers that primes asks about stand in training problems too, in other"
+        " questions. Of gcd_lcm, fractions, primes and spell_backward, some problems of one level are problems of"
+        " another."
         " Reinforcement learning judged attempts token by token beside the worked solutions of training problems"
         " (process supervision); what is measured here are answers.\n\n"
         f"{digests}"
@@ -43,7 +46,11 @@ def _levels(figures: dict[str, Any]) -> str:
         (f"{NAMES[name]}, sampled as it is served", *(f"{100 * means[level]:.1f}" for level in levels))
         for name, means in figures["served_level_means"].items()
     ]
-    return "## Means of the families\n\n" + _table(("pass@1", *(f"level {level}" for level in levels)), rows)
+    table = _table(("pass@1", *(f"level {level}" for level in levels)), rows)
+    easy = ", ".join(figures["no_harder_last_level"]["rl"]) or "none"
+    return (
+        f"## Means of the families\n\n{table}\n\nFamilies whose last level RL finds no harder than the first: {easy}."
+    )
 
 
 def _gains(figures: dict[str, Any]) -> str:
@@ -53,6 +60,7 @@ def _gains(figures: dict[str, Any]) -> str:
     )
     rows.append(("RL over the cold start, continued", *_gain(figures["over_continued"])))
     rows.append(("RL over its cold start, both sampled as they are served", *_gain(figures["served_gain"])))
+    rows.append(("RL over the cold start, continued, both as served", *_gain(figures["served_over_continued"])))
     rows.append(("RL over its cold start, pass@8", *_gain(figures["pass_8"])))
     seconds = {name: cost["found"]["seconds"] for name, cost in figures["costs"].items()}
     return (

@@ -53,14 +53,14 @@ def show(
     ] = "medium",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a problem, and the worked solution that a program wrote for it."""
+    """Show a problem, and the worked solution that a program wrote for it; the answer alone where there is none."""
     from random import Random
 
     from forethought.tasks.registry import family
 
     chosen = family(name)
     problem = chosen.problem(seed, level, split)
-    trace = chosen.trace(problem, effort, Random(seed))
+    trace = chosen.trace(problem, effort, Random(seed)) if chosen.has_traces else chosen.solution(problem)
     if as_json:
         _print_json(_described(problem, trace))
         return

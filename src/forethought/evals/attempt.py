@@ -11,15 +11,16 @@ import hashlib
 import uuid
 from contextlib import aclosing
 from dataclasses import KW_ONLY, dataclass, field, replace
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, islice
 from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal
 
 from forethought.engine.protocol import Finished, StopReason, ThinkingClosed, TokenEvent
-from forethought.errors import EngineError, ForethoughtError
+from forethought.errors import EngineError, ForethoughtError, TaskError
 from forethought.logs import get_logger
-from forethought.model.conversation import Effort, Item, Message, Thinking, ToolCall
+from forethought.model.conversation import Effort, Message, Thinking, ToolCall
 from forethought.reasoning.answer import Answer
 from forethought.reasoning.effort import answer_reserve, output_room, thinking_budget
 from forethought.reasoning.events import Event, TurnDone, TurnError
@@ -39,6 +40,8 @@ log = get_logger(__name__)
 
 ANSWER_TOKENS: Final = 256
 """Tokens that an answer may have, behind the thinking. The longest that families ask for are about half of that."""
+ANSWER: Final = "Answer:"
+"""What stands in front of the answer where examples show their working."""
 MOST_TURNS: Final = 4
 """Turns of one attempt. Whoever still calls tools then has no answer."""
 
@@ -114,6 +117,7 @@ async def attempt(
     logprobs: bool = False,
     bound: bool = True,
     examples: int = 0,
+    worked: bool = False,
 ) -> Attempt:
     """Lets the model try a problem. Raises nothing but a cancellation.
 
@@ -127,6 +131,8 @@ async def attempt(
         bound: False drops the grammar that holds calls and formatted answers to their form, so that what is learned
             from is what the model samples by itself.
         examples: so many solved problems of the training split stand in front, without their thinking.
+        worked: they are answered as one does who thinks aloud, with a last line for the answer itself; of the attempt
+            too only that line is judged. For a model that does not think by itself, and answers that are plain text.
     """
     run = _Run(
         reasoner,
@@ -139,6 +145,7 @@ async def attempt(
         logprobs=logprobs,
         bound=bound,
         examples=examples,
+        worked=worked,
     )
     try:
         return run.attempt(await run.verdict())
@@ -164,6 +171,7 @@ class _Run:
     logprobs: bool
     bound: bool
     examples: int
+    worked: bool
     transcript: Transcript = ()
     turns: list[TurnRecord] = field(default_factory=list[TurnRecord])
     verify_seconds: float = 0.0
@@ -174,7 +182,7 @@ class _Run:
     async def verdict(self) -> Verdict:
         """Takes the turns and judges them."""
         family = registry.family(self.problem.family)
-        shown = _solved(family, self.problem, self.examples)
+        shown = _solved(family, self.problem, self.examples, self.worked)
         for number in range(MOST_TURNS):
             done = await self._turn(self._prepared(shown, number))
             if done.status != "completed":
@@ -182,7 +190,7 @@ class _Run:
             results = family.respond(self.problem, self.transcript)
             if not results:
                 began = perf_counter()
-                verdict = judge(family, self.problem, self.transcript)
+                verdict = judge(family, self.problem, _stated(self.transcript) if self.worked else self.transcript)
                 self.verify_seconds = perf_counter() - began
                 return verdict
             self.transcript += results
@@ -247,17 +255,41 @@ def _shortened(request: Request, most_thinking: int) -> Request:
     return replace(request, limits=replace(request.limits, max_tokens=room, thinking=thinking))
 
 
-def _solved(family: Family, problem: Problem, count: int) -> Transcript:
+def _solved(family: Family, problem: Problem, count: int, worked: bool) -> Transcript:
     """Solved problems of the same kind, to stand in front: what was asked, and what is right."""
-    items: list[Item] = []
-    others = (
-        other for other in distinct_problems(family, problem.level, "train", count + 1) if other.key != problem.key
-    )
-    for example in islice(others, count):
-        items += example.conversation.items
-        trace = family.trace(example, "low", Random(example.seed))
-        items += [item for item in trace if not isinstance(item, Thinking)]
-    return tuple(items)
+    if not count or any(item.role == "developer" for item in problem.conversation.items if isinstance(item, Message)):
+        return ()  # the orders of the examples would stay in force
+    others = (items for key, items in _examples(family, problem.level, count + 1, worked) if key != problem.key)
+    return tuple(chain.from_iterable(islice(others, count)))
+
+
+@lru_cache(maxsize=64)
+def _examples(family: Family, level: int, count: int, worked: bool) -> tuple[tuple[str, Transcript], ...]:
+    """So many problems of the training split with their solutions, and their keys."""
+    found: list[tuple[str, Transcript]] = []
+    for example in distinct_problems(family, level, "train", count):
+        shown = _aloud(family.trace(example, "low", Random(example.seed))) if worked else family.solution(example)
+        found.append((example.key, (*example.conversation.items, *shown)))
+    return tuple(found)
+
+
+def _aloud(trace: Transcript) -> Transcript:
+    """A trace as one message: what was thought, and behind `ANSWER` what was answered. Raises `TaskError` for one that
+    is more than a thinking and a text."""
+    match trace:
+        case (Thinking(text=thought), Message(role="assistant") as answer):
+            return (Message.of("assistant", f"{thought.strip()}\n{ANSWER} {answer.text}"),)
+        case _:
+            raise TaskError("This family's solutions are no plain answers.", "Show its examples without their working.")
+
+
+def _stated(transcript: Transcript) -> Transcript:
+    """What stands behind the last `ANSWER`, in place of the message that it is in."""
+    match transcript:
+        case (*before, Message() as last):
+            return (*before, Message.of("assistant", last.text.rpartition(ANSWER)[2].strip()))
+        case _:
+            return transcript
 
 
 def _seed(seed: int, number: int) -> int:

@@ -43,6 +43,7 @@ async def measure(
     budget: int | None = None,
     sampling: SamplingOverrides | None = None,
     examples: int = 0,
+    worked: bool = False,
     split: Split = "test",
     seed: int = 0,
     known: Measurement | None = None,
@@ -52,21 +53,26 @@ async def measure(
     """Lets a model try so many problems of each cell, so many times each. The problems depend on the cell and the split
     only, so that two measurements can be compared problem by problem; `seed` is that of the sampling.
 
-    `effort`, `budget`, `sampling` and `examples` are those of `attempt`; `in_flight` may be as many as the engine
-    queues. The samples of `known`, made in the same way, are taken from there: they would be the same again.
+    `effort`, `budget`, `sampling`, `examples` and `worked` are those of `attempt`; `in_flight` may be as many as the
+    engine queues. The samples of `known`, made in the same way, are taken from there: they would be the same again.
 
     Raises:
         TaskError: a cell does not exist.
-        ResultError: `known` was made by another checkpoint, or in another way.
+        ResultError: `known` was made by another checkpoint, or in another way; a number is below 1.
         EngineError: more than one of the attempts, and more than `BROKEN_SHARE` of them, broke.
     """
     began = perf_counter()
+    if min(problems, samples, in_flight) < 1:
+        raise ResultError(
+            "Nothing is measured with less than one problem, sample or attempt at a time.", "Ask for more."
+        )
     how: dict[str, Any] = {
         "checkpoint": reasoner.digest,
         "effort": effort,
         "budget": budget,
         "sampling": dict(sampling or {}),
         "examples": examples,
+        "worked": worked,
         "split": split,
         "seed": seed,
     }
@@ -76,7 +82,7 @@ async def measure(
         raise ResultError(message, "Give one that was made alike, or none.")
     chosen = [
         (cell, problem)
-        for cell in cells
+        for cell in dict.fromkeys(cells)
         for problem in distinct_problems(registry.family(cell.family), cell.level, split, problems)
     ]
 
@@ -89,6 +95,7 @@ async def measure(
             seed=_seed(seed, problem, number),
             sampling=sampling,
             examples=examples,
+            worked=worked,
         )
         return Sample.of(made)
 

@@ -78,6 +78,7 @@ class Measurement(BaseModel):
     budget: int | None
     sampling: dict[str, int | float]
     examples: int
+    worked: bool = False
     split: Split
     problems: int
     samples: int

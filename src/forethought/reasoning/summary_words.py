@@ -6,7 +6,7 @@ from typing import Final
 _FUNCTION = (
     "a about after against all also an and another any are as at be before both but by each every first for from"
     " has have here how if in into is it its last more most next no none not of on once one only or other out right"
-    " same so some than that the their them then there these they this those three to together twice two up was"
+    " same so some than that the their them then there these they this those to together up was"
     " what when where which while with without"
 )
 _DESCRIBING = (
@@ -23,7 +23,7 @@ _DESCRIBING = (
     " plus product put question read reading reads remainder request result results reverse reversed reversing rule"
     " say saying says second sentence settled share smaller smallest solve solved solving sort sorted sorting spell"
     " spelled spelling start started starting starts step steps story subtract subtracted subtracting subtracts sum"
-    " table text third time times tool tools total tried tries turn turned turning turns unit units user using"
+    " table text time times tool tools total tried tries turn turned turning turns unit units user using"
     " value values way word words work worked working works write writing written yield yields"
 )
 

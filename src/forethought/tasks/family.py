@@ -16,7 +16,7 @@ MOST_DRAWS: Final = 1000
 """Draws until one falls into the split that was asked for. One in five does; a family where none does is too small."""
 
 MOST_CHARACTERS: Final = 400
-"""A longer answer is wrong unread."""
+"""A longer answer is wrong unread, unless the family says otherwise."""
 
 
 class Family(ABC):
@@ -30,6 +30,8 @@ class Family(ABC):
     """What each level asks, from the easiest: level 1 is the first. At least three."""
     free_wording: ClassVar[bool] = False
     """Whether answers are in the model's own words, so that a slip of the pen need not make one wrong."""
+    has_traces: ClassVar[bool] = True
+    """Whether there are worked solutions; False: `trace` raises a `TaskError`."""
 
     @abstractmethod
     def draw(self, rng: Random, level: int) -> Draft:
@@ -43,6 +45,11 @@ class Family(ABC):
     @abstractmethod
     def verify(self, problem: Problem, transcript: Transcript) -> Verdict:
         """Judges an attempt. Thinking is not looked at. Never raises for anything a model can write."""
+
+    def solution(self, problem: Problem) -> Transcript:
+        """The right output, without thinking."""
+        trace = self.trace(problem, "low", Random(problem.seed))
+        return tuple(item for item in trace if not isinstance(item, Thinking))
 
     def respond(self, problem: Problem, transcript: Transcript) -> tuple[ToolResult, ...]:
         """The results of the calls at the end of an unfinished transcript; none when the attempt is over."""
@@ -73,6 +80,9 @@ class Family(ABC):
 class TextFamily(Family):
     """A family whose problems are a question of the user, and whose answer is one short text."""
 
+    most_characters: ClassVar[int] = MOST_CHARACTERS
+    """Of an answer that is read at all."""
+
     @abstractmethod
     def accepts(self, problem: Problem, answer: str) -> Verdict:
         """Judges an answer without white space around it; not empty, and not long."""
@@ -87,20 +97,20 @@ class TextFamily(Family):
 
     def verify(self, problem: Problem, transcript: Transcript) -> Verdict:
         """Exactly one message, and nothing but the answer in it."""
-        text = only_message(transcript)
+        text = only_message(transcript, self.most_characters)
         if isinstance(text, Verdict):
             return text
         return self.accepts(problem, text)
 
 
-def only_message(transcript: Transcript) -> str | Verdict:
+def only_message(transcript: Transcript, most_characters: int = MOST_CHARACTERS) -> str | Verdict:
     """The text of the one message of an attempt without calls; a verdict when there is no such thing."""
     if any(isinstance(item, ToolCall | ToolResult) for item in transcript):
         return wrong("called a tool")
     messages = [item.text.strip() for item in transcript if isinstance(item, Message)]
     if len(messages) != 1 or not messages[0]:
         return wrong("no answer")
-    if len(messages[0]) > MOST_CHARACTERS:
+    if len(messages[0]) > most_characters:
         return wrong("too long")
     return messages[0]
 

@@ -1,7 +1,8 @@
 """Parts of problems that only one split may use: functions, names and numbers that training never sees.
 
 A problem's split follows from its key alone (`split_of`). A family whose *parts* shall be new in the test problems
-draws for one split from that split's parts, until the key falls there too.
+draws for one split from that split's parts, until the key falls there too; where there are few, marks make it fall
+there.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +31,13 @@ def number(rng: Random, least: int, most: int, split: Split) -> int:
 @cache
 def _numbers(least: int, most: int, split: Split) -> Sequence[int]:
     return [n for n in range(least, most + 1) if split_of("number", str(n)) == split]
+
+
+def marked(family: str, key: str, split: Split) -> str:
+    """The key, with marks behind it until it is one of this split."""
+    while split_of(family, key) != split:
+        key += "'"
+    return key
 
 
 def drawn_apart(family: str, rng: Random, draw: Callable[[Split], Draft]) -> Draft:

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, ClassVar, Final
 
 from forethought.errors import TaskError
-from forethought.model.conversation import Effort
+from forethought.model.conversation import Effort, Message
 from forethought.tasks.family import MOST_CHARACTERS, TextFamily
 from forethought.tasks.problem import CORRECT, Draft, Problem, Transcript, Verdict, wrong
 
@@ -62,6 +62,7 @@ class Entry:
 class GymFamily(TextFamily):
     """One data set. Its levels are the lowest ones of the data set's curriculum, or the data set as it comes."""
 
+    has_traces = False
     data_set: ClassVar[str]
     """Its name in the package."""
 
@@ -76,6 +77,10 @@ class GymFamily(TextFamily):
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         """There is none."""
         raise TaskError(f"{self.name} has no traces.", "Leave it out of the cold start; it is for learning by trying.")
+
+    def solution(self, problem: Problem) -> Transcript:
+        entry: Entry = problem.gold
+        return (Message.of("assistant", entry.answer.strip()),)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
         entry: Entry = problem.gold

@@ -5,7 +5,7 @@ The data sets of reasoning-gym are no part of the list. Each can be had by its n
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Final
 
@@ -24,7 +24,7 @@ def families() -> dict[str, Family]:
     Each module in `tasks/families` has one `FAMILY`, or several in `FAMILIES`; an entry point names such an object.
 
     Raises:
-        TaskError: a package brings something that is no family, or a name that is taken.
+        TaskError: a package cannot be loaded, or brings something that is no family, or a name that is taken.
     """
     found: dict[str, Family] = {}
     for module in iter_modules(shipped.__path__):
@@ -32,7 +32,7 @@ def families() -> dict[str, Family]:
         for family in getattr(loaded, "FAMILIES", ()) or (loaded.FAMILY,):
             _add(found, family, shipped.__name__)
     for point in entry_points(group=GROUP):
-        _add(found, point.load(), point.value)
+        _add(found, _loaded(point), point.value)
     return dict(sorted(found.items()))
 
 
@@ -46,9 +46,19 @@ def family(name: str) -> Family:
     return known[name]
 
 
+def _loaded(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:  # noqa: BLE001 (somebody else's code: that it does not load is to be told)
+        remedy = f"Mend or uninstall the package {point.dist.name if point.dist else point.module}."
+        raise TaskError(f"The families of {point.value} cannot be loaded: {error!r}.", remedy) from None
+
+
 def _add(found: dict[str, Family], family: object, source: str) -> None:
     if not isinstance(family, Family):
         raise TaskError(f"{source} is a {type(family).__name__}, not a family.", "Point at an instance of `Family`.")
+    if missing := [name for name in ("name", "description", "levels") if not hasattr(family, name)]:
+        raise TaskError(f"{source} is a family without {' and '.join(missing)}.", "Give it what `Family` asks for.")
     if family.name in found:
         raise TaskError(f"{source} brings the family {family.name!r}, which is there already.", "Give it another name.")
     found[family.name] = family

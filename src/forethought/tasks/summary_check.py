@@ -17,9 +17,14 @@ LONGEST_RUN: Final = 12
 SHORT_RESULT: Final = 3
 """Terms of a result that a summary has to name all."""
 
-_RESULT_NOUNS: Final = frozenset(("answer", "result", "results", "sum", "count", "value", "word"))
-_RESULT_VERBS: Final = frozenset(("is", "becomes", "give"))
-"""A noun and a verb in a row say that the next term is the result."""
+_RESULT_NOUNS: Final = frozenset(
+    (
+        *("answer", "result", "results", "sum", "count", "value", "word", "total", "number", "difference", "product"),
+        *("remainder", "time", "solution"),
+    )
+)
+_RESULT_VERBS: Final = frozenset(("is", "becomes", "give", "gives", "comes", "equals"))
+"""A noun and a verb in a row say that the next term is a result; the last one that is said to be one is the result."""
 
 _SENTENCE = r"(?:[^*\s.!?。！？]|(?<=\d)[.](?=\d)| (?! ))+[.!?。！？]"
 _SHAPE = re.compile(rf"\*\*(\S(?:[^*\n]*\S)?)\*\*\n\n({_SENTENCE}(?: {_SENTENCE})*)")
@@ -50,12 +55,16 @@ def judge_result(summary: str, result: Sequence[str]) -> Verdict:
     if len(wanted) <= SHORT_RESULT and not named_terms.issuperset(wanted):
         return wrong("names only a part of the result")
     said = [_words(sentence) for sentence in _BREAK.split(summary)]
-    for words in said:
-        other = next((claimed for claimed in _claimed(words) if claimed != wanted[0]), None)
-        if other is not None:
-            return wrong(f"names {other} as the result")
+    claimed = [term for words in said for term in _claimed(words)]
+    if claimed and claimed[-1] != wanted[0]:
+        return wrong(f"names {claimed[-1]} as the result")
     denied = {("not", term) for term in wanted} - set(pairwise(_words(" ".join(result))))
     return wrong("denies the result") if any(denied.intersection(pairwise(words)) for words in said) else CORRECT
+
+
+def sentences_of(summary: str) -> int:
+    """How many sentences there are below the title of a summary."""
+    return len(re.findall(_SENTENCE, summary.rpartition("**")[2]))
 
 
 def foreign_terms(thinking: str, summary: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 For each level, on problems of both splits:
 
-- **gold**: the trace of every effort is accepted, thinks if the problem is to be thought about, and its tool results
-  are those that `respond` gives.
+- **gold**: the trace of every effort (the solution of a family that has none) is accepted, thinks if the problem is to
+  be thought about, and its tool results are those that `respond` gives.
 - **empty**, **perturbed**, **padded**, **doubled**, **long**: none of these changes of a right output is accepted
   (`wrong_attempts`; a changed letter is pardoned where the wording is free); nor, but for one time in twenty (two
   summaries may fit), is **another** problem's answer.
@@ -145,6 +145,9 @@ class _Validation:
         return verdict
 
     def _trace(self, problem: Problem, effort: Effort) -> Transcript:
+        """The worked solution; the solution alone where there is no such thing."""
+        if not self._family.has_traces:
+            return self._family.solution(problem)
         return self._family.trace(problem, effort, Random(f"{problem.seed}/{effort}"))
 
     def _gold(self, problem: Problem) -> None:
@@ -154,7 +157,7 @@ class _Validation:
             if verdict is not None and not verdict.correct:
                 self._find(problem.level, "gold", problem.seed, f"rejects the {effort} trace: {verdict.reason}")
             thoughts = [item.text.strip() for item in trace if isinstance(item, Thinking)]
-            if not (thoughts and all(thoughts) if problem.thinks else not thoughts):
+            if not (thoughts and all(thoughts) if problem.thinks and self._family.has_traces else not thoughts):
                 self._find(problem.level, "gold", problem.seed, f"the {effort} trace does not think as it should")
             self._results(problem, effort, trace)
 
@@ -242,7 +245,7 @@ class _Validation:
                 self._find(level, "levels", 0, f"{message} {work[min(levels)]:.0f}")
         for level, problems in levels.items():
             low, medium, high = (mean(_thought(self._trace(one, effort)) for one in problems) for effort in EFFORTS)
-            if problems[0].thinks and not low < medium < high:
+            if problems[0].thinks and self._family.has_traces and not low < medium < high:
                 message = f"low, medium and high effort think {low:.0f}, {medium:.0f} and {high:.0f} characters"
                 self._find(level, "efforts", 0, message)
 

@@ -129,18 +129,18 @@ def rl_work(checkpoint: Checkpoint, settings: RlSettings) -> tuple[Work, int]:
     return Work(learned, groups * settings.samples * output, groups * prompt), held
 
 
-def product_rate(dtype: torch.dtype, device: str = "cpu", seconds: float = 0.2) -> float:
-    """Floating-point operations a second of matrix products of a learner's size, here and now."""
+def product_rate(dtype: torch.dtype, device: str = "cpu", seconds: float = 0.4) -> float:
+    """Floating-point operations a second of matrix products of a learner's size, here and now; at best, as whatever
+    else the machine does meanwhile only makes them slower."""
     left, right = torch.ones(512, 576, dtype=dtype, device=device), torch.ones(576, 1536, dtype=dtype, device=device)
-    operations = 2 * 512 * 576 * 1536
     product = torch.mm(left, right)
-    count, began = 0, perf_counter()
-    while perf_counter() - began < seconds:
-        for _ in range(20):
+    count, best, end = 20, 0.0, perf_counter() + seconds
+    while (began := perf_counter()) < end:
+        for _ in range(count):
             torch.mm(left, right, out=product)
         float(product[0, 0])  # waits until it is there, wherever it is computed
-        count += 20
-    return count * operations / (perf_counter() - began)
+        best = max(best, count * 2 * 512 * 576 * 1536 / (perf_counter() - began))
+    return best
 
 
 def peak_memory() -> int:

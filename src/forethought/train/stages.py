@@ -21,7 +21,7 @@ from forethought.train.adapter import fresh_adapter
 from forethought.train.assignments import first_curriculum
 from forethought.train.backend import Adapter, Backend, LearnerSettings
 from forethought.train.environment import processor
-from forethought.train.estimate import Estimate, estimate, peak_memory, rl_work, sft_work
+from forethought.train.estimate import Estimate, Work, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
 from forethought.train.replay import Answer, replay_answers
@@ -113,9 +113,10 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
     """One stage, and its checkpoint."""
     run, plan = job.run, job.recipe.stages[index]
     source = _source(job, index)
-    expected = _expected(job, plan, source, position)
+    work, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
+    expected = _expected(job, plan, source, position, work, held)
     replay = await asyncio.to_thread(_replay, job, plan, source)
-    async with _backend(job, index, source) as backend:
+    async with _backend(job, index, source, held) as backend:
         stage = _loop(job, plan, backend, replay)
         if (saved := run.backend_state()) is not None:
             backend.load_state(saved)
@@ -165,29 +166,29 @@ def _source(job: Job, index: int) -> Checkpoint:
     return Checkpoint.open(made) if job.recipe.learner.train == "all" else Checkpoint.open(base.directory, made)
 
 
-def _expected(job: Job, plan: SftStage | RlStage, source: Checkpoint, position: Position) -> Estimate:
-    """What the whole stage should cost; the watcher is told what is left of that."""
-    amount, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
+def _expected(
+    job: Job, plan: SftStage | RlStage, source: Checkpoint, position: Position, work: Work, held: int
+) -> Estimate:
+    """What the whole stage should cost, with `held` tokens in the engine's cache; the watcher is told what is left."""
     learner = job.learner(plan)
-    most = min(learner.pack_tokens, max(1, round(amount.learned / plan.steps)))
+    most = min(learner.pack_tokens, max(1, round(work.learned / plan.steps)))
     learner = learner.model_copy(update={"pack_tokens": most})
     device = job.settings.train.device
-    whole = estimate(source, learner, amount, held, teacher=plan.replay.share > 0, device=device)
+    whole = estimate(source, learner, work, held, teacher=plan.replay.share > 0, device=device)
     left = Estimate(whole.seconds * (1 - position.step / plan.steps), whole.memory_bytes)
     job.watcher.note(f"{plan.name} should take {left}")
     return whole
 
 
 @asynccontextmanager
-async def _backend(job: Job, index: int, source: Checkpoint) -> AsyncGenerator[TorchBackend]:
-    """A learner for a stage, with an engine to sample with where the stage samples."""
+async def _backend(job: Job, index: int, source: Checkpoint, held: int) -> AsyncGenerator[TorchBackend]:
+    """A learner for a stage, with an engine to sample with where the stage samples, whose cache has `held` tokens."""
     recipe, plan = job.recipe, job.recipe.stages[index]
     learner = job.learner(plan)
     adapter, device = _adapter(recipe, index, source), job.settings.train.device
     if isinstance(plan, SftStage):
         yield TorchBackend(source, learner, adapter=adapter, teacher=_base(job), device=device)
         return
-    _, held = rl_work(source, plan)
     engine = _engine(job, source, learner, held)
     await engine.start()
     try:

@@ -1,13 +1,14 @@
 """Knights, who tell the truth, and knaves, who lie: who is who?"""
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import permutations, product
 from random import Random
 from typing import Any, Final
 
 from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
-from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.pools import marked
+from forethought.tasks.problem import Draft, Problem, Transcript, Verdict, split_of
 from forethought.tasks.words import NAMES
 
 PEOPLE: Final = {1: 2, 2: 3, 3: 3}
@@ -59,8 +60,7 @@ class KnightsKnaves(TextFamily):
         knights = [who for who, honest in zip(people, found[0], strict=True) if honest]
         gold = {"people": people, "sayings": sayings, "answer": ", ".join(knights) or "none"}
         # Among three, other names make no new problem. Two people have too little to say of each other for that.
-        key = " ".join(spoken) if level == 1 else ", ".join(" ".join(map(str, saying)) for saying in sayings)
-        return self.ask(question, gold, key=key)
+        return self.ask(question, gold, key=" ".join(spoken) if level == 1 else _key(sayings))
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         people: list[str] = problem.gold["people"]
@@ -80,6 +80,21 @@ class KnightsKnaves(TextFamily):
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
         return same_text(answer.replace(", ", ","), problem.gold["answer"].replace(", ", ","))
+
+
+def _key(sayings: Sequence[Saying]) -> str:
+    """Who says what of whom; with marks until it falls into the split of those who say the same in another order."""
+    orders = permutations(range(len(sayings)))
+    apart = split_of(KnightsKnaves.name, min(_written(sayings, order) for order in orders))
+    return marked(KnightsKnaves.name, _written(sayings, range(len(sayings))), apart)
+
+
+def _written(sayings: Sequence[Saying], order: Sequence[int]) -> str:
+    """The sayings of people who speak in this order."""
+    return ", ".join(
+        " ".join((sayings[speaker][0], *map(str, sorted(order.index(who) for who in sayings[speaker][1:]))))
+        for speaker in order
+    )
 
 
 def solutions(sayings: Sequence[Saying]) -> list[tuple[bool, ...]]:

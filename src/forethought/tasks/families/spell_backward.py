@@ -1,12 +1,11 @@
 """Words spelled from their last letter to their first."""
 
-from itertools import count
 from random import Random
 
 from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
-from forethought.tasks.pools import drawn_apart, pool
-from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, split_of
+from forethought.tasks.pools import drawn_apart, marked, pool
+from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict
 from forethought.tasks.spelling import spelled, words
 
 APART = (
@@ -48,7 +47,9 @@ class SpellBackward(TextFamily):
             wordings = TOGETHER if level == 3 else BOTH if both else APART
             question = rng.choice(wordings).format(word=chosen[0], other=chosen[-1])
             answer = ", ".join(word[::-1] if level == 3 else spelled(word[::-1]) for word in chosen)
-            return self.ask(question, {"words": chosen, "answer": answer}, key=_key(chosen, split))
+            # Of the words that the test may use, only every fifth is by itself a key of the test. Those are too few.
+            key = marked(self.name, " ".join(chosen), split)
+            return self.ask(question, {"words": chosen, "answer": answer}, key)
 
         return drawn_apart(self.name, rng, drawn)
 
@@ -67,15 +68,6 @@ class SpellBackward(TextFamily):
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
         return same_text(answer.replace(", ", ","), problem.gold["answer"].replace(", ", ","))
-
-
-def _key(chosen: list[str], split: Split) -> str:
-    """The words, and the first number that puts the key into their split.
-
-    Of the words that the test may use, only every fifth is by itself a key of the test. Those are too few.
-    """
-    keys = (f"{' '.join(chosen)} {number}" for number in count())
-    return next(key for key in keys if split_of(SpellBackward.name, key) == split)
 
 
 def _numbered(word: str, turned: str) -> str:

@@ -17,9 +17,10 @@ from forethought.reasoning.summary_words import named, terms, units
 from forethought.tasks import families as shipped
 from forethought.tasks.family import Family, TextFamily
 from forethought.tasks.json_values import read_json
-from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, split_of
+from forethought.tasks.pools import marked
+from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict, wrong
 from forethought.tasks.registry import families
-from forethought.tasks.summary_check import judge_result, judge_summary
+from forethought.tasks.summary_check import judge_result, judge_summary, sentences_of
 from forethought.tasks.summary_writer import tellable, write_summary
 
 EFFORTS: Final[tuple[Effort, ...]] = ("low", "medium", "high")
@@ -54,6 +55,7 @@ class Summaries(TextFamily):
     name = "summaries"
     description = "Write a titled summary of some thinking, which names only what is there."
     free_wording = True
+    most_characters = 700
     levels = ("short thinking, one or two sentences", "longer thinking", "long thinking, up to three sentences")
 
     def draw(self, rng: Random, level: int) -> Draft:
@@ -68,10 +70,12 @@ class Summaries(TextFamily):
             thinking = "\n\n".join(item.text for item in transcript if isinstance(item, Thinking))
             result = tellable(thinking, _result(transcript, thinking))
             if result and least <= len(units(thinking)) <= most:
+                # Thinking about test problems is in the test problems here too.
+                key = marked(self.name, f"{problem.family}: {problem.key}", problem.split)
                 return Draft(
                     summary_conversation(thinking, detail),
                     Gold(thinking, source.name, result, named_detail),
-                    self._key(problem),
+                    key,
                     summary_shape(thinking, detail),
                     thinks=False,
                 )
@@ -83,18 +87,12 @@ class Summaries(TextFamily):
         return (Message.of("assistant", write_summary(gold.source, gold.thinking, gold.result, sentences, rng)),)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
-        """A summary of this thinking that tells its result."""
+        """A summary of this thinking that tells its result in no more sentences than were asked for."""
         gold: Gold = problem.gold
         verdict = judge_summary(gold.thinking, answer)
+        if verdict.correct and sentences_of(answer) > DETAILS[gold.detail].sentences[1]:
+            return wrong("more sentences than were asked for")
         return judge_result(answer, gold.result) if verdict.correct else verdict
-
-    def _key(self, problem: Problem) -> str:
-        """Says which problem was thought about, so that thinking about test problems is in the test problems here too:
-        marks are added until the key falls into its split."""
-        key = f"{problem.family}: {problem.key}"
-        while split_of(self.name, key) != problem.split:
-            key += "'"
-        return key
 
 
 @cache
