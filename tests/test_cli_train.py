@@ -18,6 +18,7 @@ from forethought.engine.runner import BLOCK_SIZE
 from forethought.tasks.problem import CORRECT
 from forethought.train.recipe import SftStage
 from forethought.train.rl import RlLoop
+from forethought.train.sft import SftLoop
 from forethought.train.stage import Stage, Step
 from rl_scene import Even
 
@@ -107,6 +108,15 @@ def test_a_mistake_in_the_last_stage_is_said_before_the_first_begins(forethought
     assert not list(Path("run").glob("checkpoints/*"))
 
 
+def test_a_cold_start_needs_worked_solutions(forethought: CommandLine, recipe: str):
+    pytest.importorskip("reasoning_gym")
+    path = Path(recipe)
+    path.write_text(path.read_text().replace('families = ["even"]', 'families = ["gym:chain_sum"]', 1))
+    refused = forethought("train", recipe, "--run", "run")
+    assert refused.status == 1
+    assert "gym:chain_sum has no worked solutions" in refused.err
+
+
 def test_a_stage_may_compute_in_another_precision(forethought: CommandLine, recipe: str):
     Path(recipe).write_text(Path(recipe).read_text().replace('kind = "rl"', 'kind = "rl"\ndtype = "bfloat16"'))
     assert forethought("train", recipe, "--run", "run").status == 0
@@ -155,6 +165,23 @@ def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, 
         ("rl", 2),
         ("rl", 3),
     ]
+
+
+def test_ctrl_c_in_the_last_step_of_a_stage_begins_no_other(
+    forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch
+):
+    taken = SftLoop.step
+
+    async def interrupted(loop: SftLoop, number: int) -> Step:
+        if number + 1 == loop.steps:
+            signal.raise_signal(signal.SIGINT)
+        return await taken(loop, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SftLoop, "step", interrupted)
+        assert forethought("train", recipe, "--run", "run").status == 130
+    assert {json.loads(line)["stage"] for line in Path("run/metrics.jsonl").read_text().splitlines()} == {"cold"}
+    assert forethought("train", "--resume", "--run", "run").status == 0
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterable, Sequence
 from random import Random
 
+import numpy as np
 import pytest
+import torch
+from pydantic import ValidationError
 
-from attempt_scene import Lookup, answers, called, play, register, says
+from attempt_scene import Lookup, answers, called, keeping, play, register, says
 from forethought.engine.protocol import Request
 from forethought.engine.script import Step
-from forethought.errors import TaskError
+from forethought.errors import TaskError, TrainError
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Effort, Thinking
 from forethought.reasoning.reasoner import Reasoner
@@ -17,15 +20,15 @@ from forethought.tasks.problem import Problem, Transcript
 from forethought.tasks.registry import families
 from forethought.train import losses
 from forethought.train.assignments import Assignment, assignments, first_curriculum
-from forethought.train.credit import Place, process_credit, solutions, walk
+from forethought.train.backend import LearnedTokens
+from forethought.train.credit import Place, process_lessons, solutions, walk
 from forethought.train.estimate import rl_work
-from forethought.train.rl_metrics import credit_metrics
+from forethought.train.rl_metrics import credit_metrics, ratio_metrics
 from forethought.train.rl_settings import RlSettings
 from forethought.train.rollouts import Group, roll, rows_of
-from forethought.train.rows import Branch, Row
+from forethought.train.rows import Branch
 from forethought.train.samples import shown
 from forethought.train.traces import trace_row
-from learner_scene import learner
 
 
 def tree(*texts: Sequence[int]) -> Place:
@@ -43,68 +46,73 @@ def sampled(*token_ids: int, forced: int | None = None) -> Branch:
     return Branch(token_ids, learned, sampler_logprobs=(math.log(0.5),) * len(token_ids))
 
 
-def credit(root: Place, *attempts: tuple[Branch, bool]) -> list[list[float]]:
-    found = process_credit(root, [branch for branch, _ in attempts], [right for _, right in attempts])
-    return [[round(each, 3) for each in one] for one in found]
+def lessons(root: Place, *attempts: tuple[Branch, bool]) -> list[list[int]]:
+    """What is learned of each attempt: its tokens, those that are only read below zero."""
+    found = process_lessons(root, [branch for branch, _ in attempts], [right for _, right in attempts])
+    return [
+        [token if learned else -token for token, learned in zip(each.token_ids, each.learned, strict=True)]
+        if each is not None
+        else []
+        for each in found
+    ]
 
 
-def test_an_attempt_that_stays_is_praised_for_each_token_that_had_no_other_way_to():
-    assert credit(tree((1, 2, 3), (1, 4, 3)), (sampled(1, 2, 3), True)) == [[0.5, 0.0, 0.5]]
+def test_of_an_attempt_that_stays_each_token_is_learned_that_had_no_other_way_to():
+    assert lessons(tree((1, 2, 3), (1, 4, 3)), (sampled(1, 2, 3), True)) == [[1, -2, 3]]
 
 
-def test_only_the_token_that_leaves_is_blamed_and_nothing_behind_it():
-    (stayed, left) = credit(tree((1, 2, 3)), (sampled(1, 2, 3), True), (sampled(1, 9, 3), False))
-    assert stayed == [0.5, 0.5, 0.5]
-    assert left == [0.5, -0.5, 0.0]
-
-
-def test_leaving_is_blamed_fully_where_nobody_shows_how_likely_the_one_way_was():
-    assert credit(tree((1, 2)), (sampled(1, 9), False)) == [[0.5, -1.0]]
-    forks = tree((1, 2), (1, 3))
-    assert credit(forks, (sampled(1, 9), False), (sampled(1, 2), True)) == [[0.5, -1.0], [0.5, 0.0]]
-
-
-def test_nobody_is_blamed_for_leaving_as_a_right_attempt_did():
-    found = credit(tree((1, 2, 3)), (sampled(1, 8, 3), True), (sampled(1, 8, 4), False))
-    assert found == [[0.5, 0.0, 0.0]] * 2
-
-
-def test_what_the_model_did_not_choose_is_neither_blamed_nor_harmless():
+def test_where_an_attempt_leaves_the_one_way_is_learned_and_nothing_behind_it():
     root = tree((1, 2, 3))
-    assert credit(root, (sampled(1, 9, forced=1), False)) == [[0.5, 0.0]]
-    assert credit(root, (sampled(1, 9, forced=1), True), (sampled(1, 9), False)) == [[0.5, 0.0], [0.5, -1.0]]
-    assert credit(root, (sampled(1, 2, 3, forced=1), False)) == [[0.5, 0.0, 0.5]]
+    assert lessons(root, (sampled(1, 9, 3), False)) == [[1, 2]]
+    (lesson,) = process_lessons(root, [sampled(1, 9, 3)], [False])
+    assert lesson is not None
+    kept, missing = lesson.sampler_logprobs or ()
+    assert kept == math.log(0.5)
+    assert math.isnan(missing)
 
 
-def test_an_attempt_that_ends_early_or_is_empty_is_worth_what_it_has():
-    assert credit(tree((1, 2, 3)), (sampled(1), False), (sampled(), False)) == [[0.5], []]
+def test_where_there_are_several_ways_leaving_teaches_nothing():
+    assert lessons(tree((1, 2), (1, 3)), (sampled(1, 9), False)) == [[1]]
+
+
+def test_where_a_right_attempt_has_left_nobody_learns_to_stay():
+    root = tree((1, 2, 3))
+    found = lessons(root, (sampled(1, 8, 3), True), (sampled(1, 7), False), (sampled(1, 2, 3), True))
+    assert found == [[1], [1], [1, -2, 3]]
+
+
+def test_what_the_model_did_not_choose_is_not_learned():
+    root = tree((1, 2, 3))
+    assert lessons(root, (sampled(1, 9, forced=1), False)) == [[1]]
+    assert lessons(root, (sampled(1, 2, 3, forced=1), False)) == [[1, -2, 3]]
+
+
+def test_of_an_attempt_that_ends_early_is_empty_or_goes_on_behind_the_end_is_learned_what_there_is():
+    assert lessons(tree((1, 2, 3)), (sampled(1), False), (sampled(), False)) == [[1], []]
+    assert lessons(tree((1, 2, 3)), (sampled(9), True)) == [[]]
+    assert lessons(tree((1, 2)), (sampled(1, 2, 5), False)) == [[1, 2]]
     assert not walk(tree((1, 2)), (1,)).leaves
     assert walk(tree((1, 2)), (1, 2, 5)).leaves  # the solution was over
 
 
+def test_judging_needs_the_samplers_log_probabilities():
+    with pytest.raises(TrainError, match="log-probabilities"):
+        process_lessons(tree((1, 2)), [Branch.of((1, 2))], [True])
+
+
 def test_what_is_learned_is_the_gradient_of_the_chance_to_stay():
-    """Over all outcomes of one choice, two attempts a group: the mean of worth times score is p (1 - p) for the way."""
-    p, root = 0.3, tree((1,))
-    total = 0.0
-    for first in (1, 9):
-        for second in (1, 9):
-            chances = [p if token == 1 else 1 - p for token in (first, second)]
-            group = [
-                Branch((token,), (True,), sampler_logprobs=(math.log(chance),))
-                for token, chance in zip((first, second), chances, strict=True)
-            ]
-            worth = process_credit(root, group, [first == 1, second == 1])
-            scores = [(1 - p) if token == 1 else -p for token in (first, second)]
-            total += math.prod(chances) * sum(w[0] * score for w, score in zip(worth, scores, strict=True)) / 2
-    # Where both leave, nobody shows p: the blame is then 1 instead of 1 - p.
-    assert total == pytest.approx(p * (1 - p) + (1 - p) ** 2 * p * p)
-
-
-def test_a_judged_attempt_is_learned_with_the_worth_of_each_token(checkpoint: Checkpoint):
-    backend = learner(checkpoint)
-    branch = Branch((5, 6, 7), (True, False, True), advantages=(0.5, 0.0, -1.0))
-    stats = backend.forward_backward([Row((1, 2), (branch,))], losses.sft, 1.0)
-    assert stats.loss == pytest.approx(-0.5 * stats.logprobs_N[0] + stats.logprobs_N[1], rel=1e-5)
+    """Of a choice with probability p, whatever was drawn: minus p (1 - p) to its score."""
+    root = tree((1,))
+    for drawn in (1, 9):
+        (lesson,) = process_lessons(root, [sampled(drawn)], [drawn == 1])
+        assert lesson is not None
+        assert lesson.token_ids == (1,)
+    scores = torch.tensor([0.3, -0.4, 1.0], requires_grad=True)
+    logprobs = torch.log_softmax(scores, 0)[:1]
+    losses.chance(LearnedTokens(logprobs, torch.ones(1))).sum().backward()  # pyright: ignore[reportUnknownMemberType]
+    p = logprobs.detach().exp()
+    assert scores.grad is not None
+    assert scores.grad[0].item() == pytest.approx(-(p * (1 - p)).item())
 
 
 @pytest.mark.parametrize("effort", ["low", "medium", "high"])
@@ -171,13 +179,37 @@ def test_rollouts_with_tools_are_judged_token_by_token(checkpoint: Checkpoint, m
 
     (group,) = play(checkpoint, script, body)
     assert group.supervised
-    (row,) = rows_of([group])
+    assert rows_of([group]) == []
+    (row,) = rows_of([group], supervised=True)
     right, wrong = row.branches
-    assert min(right.advantages or ()) >= 0
-    assert [value for value in wrong.advantages or () if value < 0] == [(wrong.advantages or ())[-1]]
     kept, lost = group.rollouts
     assert (kept.blamed, lost.blamed) == (None, len(wrong.token_ids) - 1)
+    assert wrong.token_ids[-1] == right.token_ids[len(wrong.token_ids) - 1]
+    stats = ratio_metrics([row], np.log(np.full(row.learned_tokens, 0.5)))
+    assert stats["most"] < 1e-3
     assert credit_metrics([group])["credit"] == {"attempts": 2, "blamed": 1.0, "tokens_before": lost.blamed}
     (entry,) = shown([group], checkpoint.tokenizer)
     marked = [[text for text, mark in sample["output"] if mark == "blamed"] for sample in entry["samples"]]
-    assert marked == [[], [checkpoint.tokenizer.decode(wrong.token_ids[-1:])]]
+    assert marked[0] == []
+    (left,) = marked[1]
+    assert left != checkpoint.tokenizer.decode(wrong.token_ids[-1:]), "what it wrote, not what it should have"
+
+
+def test_below_temperature_one_every_problem_needs_worked_solutions(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    register(monkeypatch, Untaught())
+    told = {"steps": 1, "families": ["untaught"], "prompts": 1, "samples": 2, "temperature": 0.5}
+    with pytest.raises(ValidationError, match="needs credit"):
+        RlSettings.model_validate(told)
+    settings = RlSettings.model_validate(told | {"credit": "process"})
+    problem = Untaught().problem(1, 1)
+    asked: list[Request] = []
+    script = keeping(asked, lambda request: [answers(checkpoint, "1", "So.")])
+
+    async def body(reasoner: Reasoner) -> list[Group]:
+        return await roll(reasoner, [Assignment(problem, "low", None, False, (1, 2))], settings)
+
+    with pytest.raises(TrainError, match="untaught has no worked solutions"):
+        play(checkpoint, script, body)
+    assert {request.sampling.temperature for request in asked} == {0.5}

@@ -81,7 +81,7 @@ def test_an_update_makes_the_better_attempts_likelier(checkpoint: Checkpoint):
         from forethought.train import rl
 
         seen: list[Row] = []
-        original, rl.rows_of = rl.rows_of, lambda groups: seen.extend(rows := original(groups)) or rows
+        original, rl.rows_of = rl.rows_of, lambda groups, **how: seen.extend(rows := original(groups, **how)) or rows
         try:
             await rl_loop(rl_settings(prompts=6, learning_rate=1e-3), backend).step(0)
         finally:

@@ -124,12 +124,45 @@ def test_runs_are_found_by_name(tmp_path: Path):
     for name in ("b", "a"):
         Run.create(tmp_path / name, RECIPE)
     (tmp_path / "other").mkdir()
-    assert [found.directory.name for found in runs_in(tmp_path)] == ["a", "b"]
+    found, broken = runs_in(tmp_path)
+    assert [run.directory.name for run in found] == ["a", "b"]
+    assert broken == []
+
+
+def test_a_run_that_cannot_be_opened_hides_no_other(tmp_path: Path):
+    for name in ("a", "b"):
+        Run.create(tmp_path / name, RECIPE)
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    config["recipe"]["surprise"] = 1
+    (tmp_path / "a" / "config.json").write_text(json.dumps(config))
+    found, [error] = runs_in(tmp_path)
+    assert [run.directory.name for run in found] == ["b"]
+    assert "surprise" in error.message
 
 
 def test_one_process_writes_a_run_at_a_time(run: Run):
     with run.writing(), pytest.raises(TrainError, match="Another process"), Run.open(run.directory).writing():
         pass
+
+
+def test_the_recipe_of_a_run_is_not_changed_under_who_works_on_it(run: Run):
+    other = RECIPE.model_copy(update={"name": "other"})
+    with run.writing(), pytest.raises(TrainError, match="Another process"):
+        run.revised(other)
+    assert Run.open(run.directory).recipe == RECIPE
+
+
+def test_after_an_alarm_before_the_first_step_nothing_is_taken_up(run: Run):
+    with pytest.raises(TrainingStopped):
+        train(run, Counting(alarms={0: False}))
+    position = run.position()
+    assert (position.step, position.memory) == (0, {"total": 0})
+
+    class Other(Counting):
+        def resume(self, state: Mapping[str, Any]) -> None:
+            raise KeyError("a family that the recipe has since then")
+
+    assert train(run, Other()) is not None
 
 
 def test_a_line_that_was_cut_off_does_not_count(run: Run):

@@ -1,6 +1,7 @@
 """The learner: packed and unpacked rows teach the same, its numbers are the engine's, and its gradients are right."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from forethought.train.adapter import fresh_adapter
 from forethought.train.backend import LearnerSettings, StepStats
 from forethought.train.packing import SHORTEST_SHARED, pack_rows
 from forethought.train.rows import Branch, Row, branches, learned_values
+from forethought.train.scoring import token_logprobs
 from forethought.train.torch_backend import TorchBackend
 from learner_scene import FLOAT32, gradients, learner, moved_adapter, single_rows, some_rows
 
@@ -262,6 +264,24 @@ def test_bfloat16_stays_close_to_float32(checkpoint: Checkpoint, train: str) -> 
         assert found[name].dtype == torch.float32
         cosine = torch.nn.functional.cosine_similarity(gradient.flatten(), found[name].flatten(), 0)
         assert cosine > 0.99, name
+
+
+def test_in_bfloat16_too_what_is_nearly_sure_is_learned_by_as_much_as_is_missing(checkpoint: Checkpoint) -> None:
+    slopes: list[torch.Tensor] = []
+    for dtype in ("float32", "bfloat16"):
+        decoder = learner(checkpoint, FLOAT32.model_copy(update={"dtype": dtype})).decoder
+        table_VC = decoder.model.embed_tokens.weight.detach()
+        targets_N = torch.arange(100, 140)
+        with torch.no_grad():  # what points to its target has a logarithm of 1 - p from about -2 to -9
+            own_NC = table_VC[targets_N].float()
+            far_N1 = torch.linspace(1, 12, len(targets_N))[:, None] + math.log(len(table_VC))
+            hidden_NC = own_NC / own_NC.square().sum(-1, keepdim=True) * far_N1
+        states_NC = hidden_NC.to(table_VC.dtype).requires_grad_()
+        logprobs_N = token_logprobs(decoder, states_NC, targets_N)
+        slopes.append(torch.autograd.grad(logprobs_N.sum(), states_NC)[0].float())
+    exact_NC, found_NC = slopes
+    assert (torch.nn.functional.cosine_similarity(exact_NC, found_NC, -1) > 0.98).all()
+    torch.testing.assert_close(found_NC.norm(dim=-1), exact_NC.norm(dim=-1), rtol=0.1, atol=0)
 
 
 def test_a_step_is_adamw_on_the_clipped_gradient(checkpoint: Checkpoint) -> None:

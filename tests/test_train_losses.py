@@ -31,6 +31,12 @@ def test_a_log_probability_counts_by_its_advantage(loss: Loss) -> None:
     assert slopes == pytest.approx([-1.0, -0.5, 2.0])
 
 
+def test_a_chance_counts_by_its_advantage_and_pulls_most_at_a_half() -> None:
+    values, slopes = values_and_slopes(losses.chance, tokens([log(0.5), log(0.9)], [1.0, 2.0]))
+    assert values == pytest.approx([-0.5, -1.8])
+    assert slopes == pytest.approx([-0.5, -1.8])
+
+
 def test_grpo_clips_what_has_moved_far_enough_already() -> None:
     sampler = [log(0.5)] * 4
     present = [log(0.55), log(0.75), log(0.75), log(0.35)]  # ratios 1.1, 1.5, 1.5, 0.7

@@ -31,7 +31,10 @@ def list_runs(
     from forethought.cli.table import print_table
     from forethought.train.run import runs_in
 
-    found = [_summary(run) for run in runs_in(directory)]
+    runs, broken = runs_in(directory)
+    found = [_summary(run) for run in runs]
+    for error in broken:
+        typer.echo(error.message, err=True)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

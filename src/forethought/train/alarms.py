@@ -166,7 +166,7 @@ class Alarms:
         if self._idle < self.settings.idle:
             return None
         return (
-            f"For {self._idle} steps no group had both better and worse attempts, so nothing was learned: the problems "
+            f"For {self._idle} steps nothing was learned, as the attempts at each problem were all alike: the problems "
             "are all too easy, or all too hard."
         )
 

@@ -1,22 +1,24 @@
-"""Process supervision: which tokens of an attempt are to be praised or blamed, where a family can work problems out.
+"""Process supervision: what is learned of an attempt token by token, where a family can work problems out.
 
 The worked solutions of a problem (`Family.trace`, in all their styles) are a tree of tokens. An attempt follows the
 tree for a while; one that fails has left it somewhere, and the token with which it did is what went wrong, not the
 hundred others (https://arxiv.org/abs/2211.14275, https://arxiv.org/abs/2305.20050). So it is the steps of an attempt
-that are rewarded, and not its end: at each place of the tree that an attempt comes to, what is learned is the gradient
-of the chance to stay in it. The reward of staying is 1, that of leaving 0, and what comes later is not looked at.
+that are rewarded, and not its end: staying in the tree is worth 1, leaving it 0, and what comes later is not looked at.
+Where only one token stays, what an attempt can expect at that place is the probability of this token, and its gradient
+is known whatever was drawn there (https://arxiv.org/abs/1706.05374): the loss `losses.chance` of that one token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import exp
+from math import nan
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from forethought.errors import TrainError
 from forethought.tasks.registry import family
+from forethought.train.rows import Branch
 from forethought.train.seeds import seed_of
 from forethought.train.traces import trace_row, worked
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
     from forethought.tasks.problem import Transcript
     from forethought.train.assignments import Assignment
-    from forethought.train.rows import Branch
 
 IN_VAIN: Final = 64
 """So many worked solutions in a row that were known end the search for more."""
@@ -89,44 +90,37 @@ def walk(root: Place, token_ids: Sequence[int]) -> Walk:
     return Walk(tuple(places[:-1]), leaves=False)
 
 
-def process_credit(root: Place, branches: Sequence[Branch], correct: Sequence[bool]) -> list[tuple[float, ...]]:
-    """What each token of each attempt at a problem is worth: its reward less a baseline, which is 1 where the tree goes
-    on in several ways, and where it goes on in one the chance to leave, under which a choice between two has no
-    variance.
+def process_lessons(root: Place, branches: Sequence[Branch], correct: Sequence[bool]) -> list[Branch | None]:
+    """What is learned of each attempt at a problem, if anything: its beginning, at each place where the tree goes on in
+    one way the token that does. Where an attempt has left it instead, that token stands in the place of its last one,
+    and its `sampler_logprobs` have no number for it (NaN).
 
-    So a token that goes the one way is worth its own probability p, and one of several ways 0. The token with which a
-    wrong attempt leaves is worth p - 1, as far as an attempt that stayed at that place tells p, and -1 otherwise. What
-    a right attempt left with does no harm, so nobody is blamed for the same. Behind it, nothing is worth anything; nor
-    is what the model did not choose.
+    Nothing is learned where the tree goes on in several ways, where the model did not choose, behind the place where an
+    attempt has left the tree, and where a right attempt of the group has left it: there is a way that it does not know.
 
     Raises:
         TrainError: the branches have no log-probabilities.
     """
     walks = [walk(root, branch.token_ids) for branch in branches]
-    chances = {
-        place: exp(logprob)
-        for each, branch in zip(walks, branches, strict=True)
-        for place, token, logprob in zip(each.places, branch.token_ids, _logprobs(branch), strict=False)
-        if list(place.following) == [token]
-    }
-    ends = [_end(each, branch) for each, branch in zip(walks, branches, strict=True)]
-    harmless = {end for end, right in zip(ends, correct, strict=True) if right}
-
-    def worth(each: Walk, branch: Branch, right: bool, end: tuple[Place, int] | None) -> Iterator[float]:
-        for place, token, learned in zip(each.places, branch.token_ids, branch.learned, strict=False):
-            if token in place.following:
-                yield chances[place] if learned and len(place.following) == 1 else 0.0
-            else:
-                yield 0.0 if right or end is None or end in harmless else chances.get(place, 0.0) - 1
-        yield from (0.0 for _ in branch.token_ids[len(each.places) :])
-
-    return [tuple(worth(*each)) for each in zip(walks, branches, correct, ends, strict=True)]
+    open_places = {each.places[-1] for each, right in zip(walks, correct, strict=True) if right and each.leaves}
+    return [_lesson(each, branch, open_places) for each, branch in zip(walks, branches, strict=True)]
 
 
-def _end(each: Walk, branch: Branch) -> tuple[Place, int] | None:
-    """Where an attempt has left the tree, and with which token, if that was its choice."""
-    last = len(each.places) - 1
-    return (each.places[last], branch.token_ids[last]) if each.leaves and branch.learned[last] else None
+def _lesson(each: Walk, branch: Branch, open_places: set[Place]) -> Branch | None:
+    """What is learned of one attempt."""
+    ways = [next(iter(place.following)) if len(place.following) == 1 else None for place in each.places]
+    learned = tuple(
+        way is not None and chosen and place not in open_places
+        for way, chosen, place in zip(ways, branch.learned, each.places, strict=False)
+    )
+    stop = max((index + 1 for index, is_learned in enumerate(learned) if is_learned), default=0)
+    if not stop:
+        return None
+    token_ids, logprobs = branch.token_ids[:stop], _logprobs(branch)[:stop]
+    way = ways[stop - 1]
+    if way is not None and token_ids[-1] != way:
+        token_ids, logprobs = (*token_ids[:-1], way), (*logprobs[:-1], nan)
+    return Branch(token_ids, learned[:stop], sampler_logprobs=logprobs)
 
 
 def _logprobs(branch: Branch) -> tuple[float, ...]:

@@ -7,11 +7,13 @@ and is off unless asked for.
 
 from collections.abc import Sequence
 from math import fsum, sqrt
-from typing import Literal
+from typing import Final, Literal
 
-Lesson = Literal["taught", "all_solved", "all_failed", "all_equal", "broken"]
-"""What became of a group: it taught something, or all its rewards were the same (all right, all wrong, or mixed with
-equal rewards), or fewer than two of its samples could be judged."""
+Lesson = Literal["taught", "judged", "all_solved", "all_failed", "all_equal", "broken"]
+"""What became of a group: its rewards taught something, or it was judged token by token (`credit.py`), or all its
+rewards were the same (all right, all wrong, or mixed with equal rewards), or fewer than two of its samples could be
+judged."""
+TEACHES: Final[tuple[Lesson, ...]] = ("taught", "judged")
 
 SAME = 1e-9
 """Rewards that differ by less are the same: they differ by rounding."""

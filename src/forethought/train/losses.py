@@ -21,6 +21,12 @@ def reinforce(tokens: LearnedTokens) -> torch.Tensor:
     return -tokens.advantages_N * tokens.logprobs_N
 
 
+def chance(tokens: LearnedTokens) -> torch.Tensor:
+    """Minus the token's probability: the policy gradient where this token is worth 1 and every other one nothing, taken
+    over all of them instead of the one that was sampled (https://arxiv.org/abs/1706.05374)."""
+    return -tokens.advantages_N * tokens.logprobs_N.exp()
+
+
 def grpo(clip_low: float = 0.2, clip_high: float = 0.2) -> Loss:
     """The clipped ratio of PPO with advantages of a group (https://arxiv.org/abs/2402.03300); `clip_high` above
     `clip_low` is DAPO's asymmetry (https://arxiv.org/abs/2503.14476)."""

@@ -222,7 +222,7 @@ class _Writer:
                 first += 1
                 self._numbers.append(
                     (
-                        branch.advantage if branch.advantages is None else branch.advantages[index],
+                        branch.advantage,
                         None if sampler is None else sampler[index],
                         None if reference is None else reference[index],
                     )

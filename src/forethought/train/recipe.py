@@ -113,7 +113,10 @@ class Recipe(BaseModel):
 
 def _misfits(error: ValidationError) -> str:
     """What is wrong, each with its key as one would write it: `stages[0].steps`."""
-    return "; ".join(f"{_key(each['loc'])}: {_said(each['msg'])}" for each in error.errors()) or str(error)
+    found = error.errors()
+    # Stages that do not fit are counted as missing, too.
+    told = [each for each in found if len(found) == 1 or (each["type"], each["loc"]) != ("too_short", ("stages",))]
+    return "; ".join(f"{_key(each['loc'])}: {_said(each['msg'])}" for each in told) or str(error)
 
 
 def _key(place: tuple[int | str, ...]) -> str:

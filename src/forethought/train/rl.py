@@ -13,6 +13,8 @@ from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from forethought.evals.measure import measure
 from forethought.evals.measurement import Cell
 from forethought.model.conversation import Effort
@@ -144,16 +146,18 @@ class RlLoop:
         rate = learning_rate(
             number, steps=settings.steps, peak=settings.learning_rate, warmup=settings.warmup, final=settings.final
         )
-        rows = rows_of(groups)
+        lessons = [
+            (self._with_reference(rows_of(groups, supervised=judged)), _loss(settings, judged=judged))
+            for judged in (True, False)
+        ]
+        rows = [row for taught, _ in lessons for row in taught]
         learned = sum(row.learned_tokens for row in rows)
         if not learned:
             return {"learning_rate": rate, "loss": None, "grad_norm": None, "learned_tokens": 0}
-        if settings.kl:
-            rows = with_reference(rows, self._backend.logprobs(rows, reference=True))
         replayed = self._replayed(number)
         scale = 1 / (learned + sum(row.learned_tokens for row in replayed))
-        stats = self._backend.forward_backward(rows, _loss(settings), scale)
-        tokens, of_replay = stats.tokens, {}
+        stats = [self._backend.forward_backward(taught, loss, scale) for taught, loss in lessons if taught]
+        tokens, of_replay = sum(each.tokens for each in stats), {}
         if replayed:
             kept = self._backend.forward_backward(replayed, losses.sft, scale)
             tokens, of_replay = tokens + kept.tokens, divergence(replayed, kept.logprobs_N)
@@ -161,13 +165,19 @@ class RlLoop:
         self._published = False
         return {
             "learning_rate": rate,
-            "loss": stats.loss,
+            "loss": sum(each.loss for each in stats),
             "grad_norm": norm,
             "learned_tokens": learned,
             "learner_tokens": tokens,
-            "ratio": ratio_metrics(rows, stats.logprobs_N),
+            "ratio": ratio_metrics(rows, np.concatenate([each.logprobs_N for each in stats])),
             **of_replay,
         }
+
+    def _with_reference(self, rows: list[Row]) -> list[Row]:
+        """The rows with what a KL term needs, if there is one."""
+        if not (self._settings.kl and rows):
+            return rows
+        return with_reference(rows, self._backend.logprobs(rows, reference=True))
 
     def _replayed(self, number: int) -> list[Row]:
         """The base's own answers of a step."""
@@ -198,13 +208,14 @@ def _timed(seconds: dict[str, float], name: str) -> Generator[None]:
     seconds[name] = perf_counter() - began
 
 
-def _loss(settings: RlSettings) -> Loss:
+def _loss(settings: RlSettings, *, judged: bool) -> Loss:
+    """Of attempts that were judged token by token, or of the others."""
     named: dict[str, Loss] = {
         "reinforce": losses.reinforce,
         "grpo": losses.grpo(settings.clip_low, settings.clip_high),
         "cispo": losses.cispo(settings.most_weight),
     }
-    loss = named[settings.loss]
+    loss = losses.chance if judged else named[settings.loss]
     return losses.with_kl(loss, settings.kl) if settings.kl else loss
 
 

@@ -52,9 +52,13 @@ def credit_metrics(groups: Sequence[Group]) -> dict[str, Any]:
 
 def ratio_metrics(rows: Sequence[Row], logprobs_N: NDArray[np.float32]) -> dict[str, float]:
     """How far learner and sampler are apart: quantiles of the difference of their log-probabilities, its greatest
-    size, and the share of tokens that differ by a factor of two and by a tenth."""
+    size, and the share of tokens that differ by a factor of two and by a tenth. Of tokens that were sampled; nothing
+    where there are none."""
     sampled = learned_values(rows, [branch.sampler_logprobs or () for branch in branches(rows)])
     difference_N = np.asarray(logprobs_N, dtype=np.float64) - np.asarray(sampled, dtype=np.float64)
+    difference_N = difference_N[~np.isnan(difference_N)]
+    if not difference_N.size:
+        return {}
     away_N = np.abs(difference_N)
     quantiles = {f"q{q:g}": float(np.quantile(difference_N, q)) for q in QUANTILES}
     ratio_N = np.exp(difference_N)

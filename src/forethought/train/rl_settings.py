@@ -41,10 +41,12 @@ class RlSettings(BaseModel):
     plain policy gradient; "grpo" clips its ratio between `clip_low` and `clip_high`, "cispo" its weights at
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with. `credit`
     "outcome" praises and blames all tokens of an attempt for its reward; "process" judges each token beside the worked
-    solutions of the problem (`credit.py`), where there are such, and then neither `length` nor `divide_by_deviation`
-    counts. That one is GRPO's advantage. With a `replay`, every update also learns from some of the base's own answers
-    (of attempts and answers together, its share), so that chat stays what it was. Validation is on problems of the
-    train split, and what does best in it is kept as a checkpoint beside the last.
+    solutions of the problem (`credit.py`), where there are such, and then none of `loss`, `length` and
+    `divide_by_deviation` counts. That one is GRPO's advantage. Below a `temperature` of 1 attempts come further in what
+    they know best; only process supervision may do without the model's own distribution. With a `replay`, every update
+    also learns from some of the base's own answers (of attempts and answers together, its share), so that chat stays
+    what it was. Validation is on problems of the train split, and what does best in it is kept as a checkpoint beside
+    the last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +61,7 @@ class RlSettings(BaseModel):
     final: float = Field(default=0.1, ge=0, le=1, description="share of the learning rate at the end (cosine between)")
     loss: Literal["reinforce", "grpo", "cispo"] = "reinforce"
     credit: Literal["outcome", "process"] = "outcome"
+    temperature: float = Field(default=1.0, gt=0, le=1, description="that attempts are sampled at")
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.2, gt=0)
     most_weight: float = Field(default=5.0, gt=0)
@@ -91,7 +94,9 @@ class RlSettings(BaseModel):
         return max(1, round(self.prompts * self.samples * share / (1 - share))) if share else 0
 
     @model_validator(mode="after")
-    def _efforts(self) -> Self:
+    def _fits(self) -> Self:
         if not self.efforts:
             raise ValueError("efforts must name at least one of low, medium and high")
+        if self.temperature != 1.0 and self.credit == "outcome":
+            raise ValueError('a temperature below 1 needs credit = "process"')
         return self

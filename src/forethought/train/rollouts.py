@@ -1,7 +1,7 @@
 """Rollouts: attempts at the problems of a step by the learner itself, rewarded, and made into rows to learn from.
 
-They are sampled at temperature 1 from the weights as they are, with no grammar, so that the log-probabilities that come
-with the tokens are those of the distribution that they were drawn from.
+They are sampled from the weights as they are, with no grammar, and at temperature 1 unless a stage says otherwise: so
+the log-probabilities that come with the tokens are those of the distribution that they were drawn from.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from forethought.errors import TrainError
 from forethought.evals.attempt import Attempt, TurnRecord, attempt
 from forethought.train.assignments import Assignment
-from forethought.train.credit import process_credit, solutions
+from forethought.train.credit import process_lessons, solutions
 from forethought.train.groups import Lesson, advantages, lesson
 from forethought.train.rewards import reward
 from forethought.train.rows import Branch, Row
@@ -26,19 +27,18 @@ if TYPE_CHECKING:
     from forethought.train.rl_settings import RlSettings
 
 UNCHANGED: Final[SamplingOverrides] = {
-    "temperature": 1.0,
     "top_p": 1.0,
     "top_k": 0,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
 }
-"""Samples from the model's own distribution, whatever the checkpoint's generation defaults are."""
+"""Samples from the whole distribution, whatever the checkpoint's generation defaults are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """An attempt, what it is worth, and how much better that is than its group. In a supervised group `judged` is what
-    is learned of it instead: its beginning, up to the last token that is worth something."""
+    is learned of it instead (`process_lessons`)."""
 
     attempt: Attempt
     reward: float
@@ -48,14 +48,14 @@ class Rollout:
     @property
     def blamed(self) -> int | None:
         """Which of its tokens, counted from the end of its prompt, was judged to be where it went wrong."""
-        worth = self.judged.advantages if self.judged is not None else None
-        return len(worth) - 1 if worth and worth[-1] < 0 else None
+        logprobs = self.judged.sampler_logprobs if self.judged is not None else None
+        return len(logprobs) - 1 if logprobs and isnan(logprobs[-1]) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rollouts of one assignment that could be judged; `errors` says of each other one what broke. `lesson` is what
-    their rewards teach; a `supervised` group is learned from token by token instead."""
+    """The rollouts of one assignment that have a verdict; `errors` says of each other one what broke. A `supervised`
+    group is learned from token by token, whatever its rewards are."""
 
     assignment: Assignment
     rollouts: tuple[Rollout, ...]
@@ -81,7 +81,7 @@ async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: 
                 budget=assignment.budget,
                 most_thinking=settings.most_thinking or None,
                 seed=seed,
-                sampling=UNCHANGED,
+                sampling=UNCHANGED | {"temperature": settings.temperature},
                 logprobs=True,
                 bound=False,
             )
@@ -95,7 +95,7 @@ async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: 
         message = f"{len(errors)} of {sum(map(len, attempts))} attempts broke. The first: {errors[0]}"
         raise TrainError(message, "Mend that, then resume the run.")
     if settings.credit == "process":
-        return [supervised(group, reasoner.checkpoint) for group in groups]
+        return [supervised(group, reasoner.checkpoint, settings) for group in groups]
     return groups
 
 
@@ -110,28 +110,37 @@ def grouped(assignment: Assignment, attempts: Sequence[Attempt], settings: RlSet
     return Group(assignment, rollouts, taught, tuple(each.error for each in attempts if each.error is not None))
 
 
-def supervised(group: Group, checkpoint: Checkpoint) -> Group:
+def supervised(group: Group, checkpoint: Checkpoint, settings: RlSettings) -> Group:
     """The same attempts, judged token by token where that can be done.
 
     Raises:
-        RenderError, TrainError: a worked solution cannot be rendered (`trace_row`).
+        RenderError, TrainError: a worked solution cannot be rendered (`trace_row`); there is none, and the attempts
+            were not sampled as learning from their outcome needs them.
     """
     root = solutions(checkpoint, group.assignment)
     if root is None:
+        if settings.temperature != 1.0:
+            raise TrainError(
+                f"{group.assignment.problem.family} has no worked solutions to judge attempts by.",
+                "Leave it out, or sample at temperature 1.",
+            )
         return group
     rollouts = list(group.rollouts)
     firsts = {place: first for place, each in enumerate(rollouts) if (first := _first_branch(each.attempt)) is not None}
     correct = [rollouts[place].attempt.verdict.correct for place in firsts]
-    for place, worth in zip(firsts, process_credit(root, list(firsts.values()), correct), strict=True):
-        rollouts[place] = replace(rollouts[place], judged=_judged(firsts[place], worth))
-    return replace(group, rollouts=tuple(rollouts), supervised=True)
+    for place, judged in zip(firsts, process_lessons(root, list(firsts.values()), correct), strict=True):
+        rollouts[place] = replace(rollouts[place], judged=judged)
+    taught = "judged" if any(rollout.judged for rollout in rollouts) else group.lesson
+    return replace(group, rollouts=tuple(rollouts), lesson=taught, supervised=True)
 
 
-def rows_of(groups: Sequence[Group]) -> list[Row]:
-    """The rows of all groups that teach something. The samples of a group share their prompt, so it is one row as long
-    as their turns begin alike."""
+def rows_of(groups: Sequence[Group], *, supervised: bool = False) -> list[Row]:
+    """The rows of all groups that teach something, of those that are `supervised` or of the others. The samples of a
+    group share their prompt, so it is one row as long as their turns begin alike."""
     rows: list[Row] = []
     for group in groups:
+        if group.supervised != supervised:
+            continue
         shared: dict[tuple[int, ...], list[Branch]] = {}
         for rollout in group.rollouts:
             for prompt_ids, branch in _taught(group, rollout):
@@ -153,21 +162,6 @@ def _first_branch(attempt: Attempt) -> Branch | None:
     """What an attempt wrote behind its first prompt."""
     prompt_ids, branch = next(branches_of(attempt.turns, 0.0), ((), None))
     return branch if branch is not None and prompt_ids == attempt.turns[0].prompt_ids else None
-
-
-def _judged(branch: Branch, worth: tuple[float, ...]) -> Branch | None:
-    """The beginning of a branch up to the last token that is worth something, those learned that are."""
-    stop = max((index + 1 for index, value in enumerate(worth) if value), default=0)
-    if not stop:
-        return None
-    logprobs = branch.sampler_logprobs
-    return replace(
-        branch,
-        token_ids=branch.token_ids[:stop],
-        learned=tuple(value != 0 for value in worth[:stop]),
-        advantages=worth[:stop],
-        sampler_logprobs=None if logprobs is None else logprobs[:stop],
-    )
 
 
 def branches_of(turns: Sequence[TurnRecord], advantage: float) -> Iterator[tuple[tuple[int, ...], Branch]]:

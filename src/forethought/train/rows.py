@@ -20,10 +20,10 @@ class Branch:
     """One continuation of a prompt: an answer, or several turns with the results of tools between them.
 
     `learned` says for each token whether it is learned. Those that the model did not choose (forced ends of thinking,
-    tool results) are read only. `advantage` is what the whole branch is worth; for a worked solution its weight. Where
-    each token has a worth of its own, those are `advantages`. `sampler_logprobs` are the log-probabilities under the
-    weights that sampled the tokens, and `reference_logprobs` those under the weights that a KL term holds on to; each
-    of the three has a number for every token, and only those of learned tokens count. `teacher_LC` are the base's
+    tool results) are read only. `advantage` is what the branch is worth; for a worked solution its weight.
+    `sampler_logprobs` are the log-probabilities under the weights that sampled the tokens, and `reference_logprobs`
+    those under the weights that a KL term holds on to; both have a number for every token, and only those of learned
+    tokens count. `teacher_LC` are the base's
     hidden states that predict the L tokens: where there is one (a row that is not NaN), what is learned is the base's
     whole distribution instead of the one token.
     """
@@ -31,13 +31,12 @@ class Branch:
     token_ids: tuple[int, ...]
     learned: tuple[bool, ...]
     advantage: float = 1.0
-    advantages: tuple[float, ...] | None = None
     sampler_logprobs: tuple[float, ...] | None = None
     reference_logprobs: tuple[float, ...] | None = None
     teacher_LC: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("learned", "advantages", "sampler_logprobs", "reference_logprobs", "teacher_LC"):
+        for name in ("learned", "sampler_logprobs", "reference_logprobs", "teacher_LC"):
             given = getattr(self, name)
             if given is not None and len(given) != len(self.token_ids):
                 raise ValueError(f"{name} has {len(given)} entries for {len(self.token_ids)} tokens")

@@ -87,19 +87,20 @@ class Run:
 
     def revised(self, recipe: Recipe) -> Self:
         """This run, to go on with a recipe that differs in stages that have not begun, or in an evaluation when nothing
-        was evaluated. Raises `TrainError` when it differs in anything else."""
-        position = self.position()
-        begun, measured = position.stage + (position.step > 0), any(self.directory.glob("measurements/*.json"))
-        done, wanted = (_followed(each, begun, measured=measured) for each in (self.recipe, recipe))
-        if done != wanted:
-            raise TrainError(
-                f"The recipe {recipe.name} is not what {self.directory} has followed so far.",
-                "Leave it out to go on with the run's own; only stages that have not begun may differ.",
-            )
-        if recipe != self.recipe:
-            partial = self.directory / f".{CONFIG}"
-            write_object(partial, _config(recipe))
-            partial.replace(self.directory / CONFIG)
+        was evaluated. Raises `TrainError` when it differs in anything else, or another process works on the run."""
+        with self.writing():
+            position = self.position()
+            begun, measured = position.stage + (position.step > 0), any(self.directory.glob("measurements/*.json"))
+            done, wanted = (_followed(each, begun, measured=measured) for each in (self.recipe, recipe))
+            if done != wanted:
+                raise TrainError(
+                    f"The recipe {recipe.name} is not what {self.directory} has followed so far.",
+                    "Leave it out to go on with the run's own; only stages that have not begun may differ.",
+                )
+            if recipe != self.recipe:
+                partial = self.directory / f".{CONFIG}"
+                write_object(partial, _config(recipe))
+                partial.replace(self.directory / CONFIG)
         return type(self)(self.directory, recipe)
 
     @contextmanager
@@ -197,9 +198,17 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "recipe": recipe.model_dump(mode="json")}
 
 
-def runs_in(directory: Path) -> list[Run]:
-    """The runs that lie in a directory, by name."""
-    return [Run.open(config.parent) for config in sorted(directory.glob(f"*/{CONFIG}")) if _is_run(config)]
+def runs_in(directory: Path) -> tuple[list[Run], list[TrainError]]:
+    """The runs that lie in a directory, by name, and what is wrong with those that cannot be opened."""
+    found: list[Run] = []
+    broken: list[TrainError] = []
+    for config in sorted(directory.glob(f"*/{CONFIG}")):
+        if _is_run(config):
+            try:
+                found.append(Run.open(config.parent))
+            except TrainError as error:
+                broken.append(error)
+    return found, broken
 
 
 def _is_run(config: Path) -> bool:

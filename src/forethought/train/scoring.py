@@ -108,15 +108,17 @@ class _Logprobs(torch.autograd.Function):
             own_nC = table_VC[targets_n]
             lesson = None if taught is None else _lesson(taught, start, hidden_nC, teacher_VC, wide)
             if lesson is not None:
-                own_nC[lesson.places_m] = lesson.shares_mV @ table_VC
-            logprobs_N[chunk], wide_shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, lesson)
+                own_nC[lesson.places_m] = lesson.shares_mV.to(table_VC.dtype) @ table_VC
+            logprobs_N[chunk], shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, lesson)
             if not (wants_hidden or wants_table):
                 continue
-            shares_nV = _workspace.buffers(hidden_nC, len(table_VC), wide)[0][: len(own_nC)].copy_(wide_shares_nV)
+            surplus_nV = _surplus(shares_nV, targets_n, lesson)
+            # Rounded only now: of a token that is nearly sure, what is missing to 1 would be lost.
+            short_nV = _workspace.buffers(hidden_nC, len(table_VC), wide)[0][: len(own_nC)].copy_(surplus_nV)
             if slopes_NC is not None:
-                slopes_NC[chunk] = own_nC - shares_nV @ table_VC
+                slopes_NC[chunk] = short_nV @ table_VC
             if wants_table:
-                kept.append(_surplus(shares_nV, targets_n, ids_R, lesson))
+                kept.append(short_nV.clone() if ids_R is None else short_nV[:, ids_R])
         ctx.save_for_backward(hidden_NC, slopes_NC, torch.cat(kept) if kept else None)
         ctx.trained_dtype = trained.dtype
         return logprobs_N
@@ -156,23 +158,18 @@ def _lesson(
     torch.mm(taught.states_MC[here].to(hidden_nC.dtype), teacher_VC.t(), out=raw)
     torch.softmax(raw.to(wide), -1, out=shares)
     plain_n = hidden_nC.new_ones(count, dtype=torch.bool).index_fill_(0, places_m, False)
-    return _Lesson(places_m, shares.to(hidden_nC.dtype), plain_n)
+    return _Lesson(places_m, shares, plain_n)
 
 
-def _surplus(
-    shares_nV: torch.Tensor, targets_n: torch.Tensor, ids_R: torch.Tensor | None, lesson: _Lesson | None
-) -> torch.Tensor:
-    """What should be there less what is: for all of the vocabulary, or for the tokens `ids_R`."""
+def _surplus(shares_nV: torch.Tensor, targets_n: torch.Tensor, lesson: _Lesson | None) -> torch.Tensor:
+    """What should be there less what is, in the place of what is."""
     wanted_n1 = torch.ones_like(targets_n[:, None], dtype=shares_nV.dtype)
     if lesson is not None:
         wanted_n1.mul_(lesson.plain_n[:, None])
-    if ids_R is None:
-        surplus = (-shares_nV).scatter_add_(1, targets_n[:, None], wanted_n1)
-    else:
-        surplus = (targets_n[:, None] == ids_R) * wanted_n1 - shares_nV[:, ids_R]
+    surplus_nV = shares_nV.neg_().scatter_add_(1, targets_n[:, None], wanted_n1)
     if lesson is not None:
-        surplus[lesson.places_m] += lesson.shares_mV if ids_R is None else lesson.shares_mV[:, ids_R]
-    return surplus
+        surplus_nV[lesson.places_m] += lesson.shares_mV
+    return surplus_nV
 
 
 def _chunk(
@@ -197,6 +194,5 @@ def _chunk(
     # The best token's share tells the logarithm of the sum, and is never too small for it.
     logprobs_n = own_n - scores.amax(-1) + shares.amax(-1).log()
     if lesson is not None:
-        wanted_mV = lesson.shares_mV.to(wide)
-        logprobs_n[lesson.places_m] -= torch.xlogy(wanted_mV, wanted_mV).sum(-1)
+        logprobs_n[lesson.places_m] -= torch.xlogy(lesson.shares_mV, lesson.shares_mV).sum(-1)
     return logprobs_n, shares

@@ -110,7 +110,7 @@ class Trainer:
         Raises:
             TrainingStopped: an alarm went off; the state is saved.
         """
-        if position.memory is not None:
+        if position.memory is not None and position.step:  # an alarm before the first step leaves nothing to go on with
             stage.resume(position.memory)
         self.watcher.stage(stage, position.step)
         here = position

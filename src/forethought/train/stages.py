@@ -17,6 +17,7 @@ import torch
 from forethought.errors import TrainError
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.registry import resolve
+from forethought.tasks.registry import family
 from forethought.train.adapter import fresh_adapter
 from forethought.train.assignments import first_curriculum
 from forethought.train.backend import Adapter, Backend, LearnerSettings
@@ -89,7 +90,7 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
             return False
         for index in range(len(names) if until is None else names.index(until) + 1):
             if index >= position.stage:
-                if not await _stage(job, index, position):
+                if halt.wanted or not await _stage(job, index, position):
                     return False
                 position = run.position()
             if plan is not None and not await _measured(job, names[index], index + 1):
@@ -106,6 +107,8 @@ def _check(recipe: Recipe) -> None:
         else:
             for name in plan.families:
                 taught_levels(plan, name)
+                if not family(name).has_traces:
+                    raise TrainError(f"{name} has no worked solutions.", f"Leave it out of the stage {plan.name}.")
     measured_cells(recipe)
 
 
@@ -116,6 +119,8 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
     work, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
     expected = _expected(job, plan, source, position, work, held)
     replay = await asyncio.to_thread(_replay, job, plan, source)
+    if job.halt.wanted:
+        return False
     async with _backend(job, index, source, held) as backend:
         stage = _loop(job, plan, backend, replay)
         if (saved := run.backend_state()) is not None:
