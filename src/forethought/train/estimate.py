@@ -51,6 +51,10 @@ UNKNOWN_THINKING: Final = 100
 PROGRAM_BYTES: Final = 600 * 2**20
 """What Python and torch take before any weights."""
 
+KEPT: Final = 1.4
+"""Of the memory that is known to be held on a processor, so much is taken: allocators give little back, and packs that
+are computed side by side find no place of the right size."""
+
 FLOATS_PER_ACTIVATION: Final = 34
 """Numbers kept for the backward pass, for each token and layer, as multiples of the hidden size."""
 
@@ -95,7 +99,8 @@ def estimate(
         seconds += (work.sampled + work.read) * 2 * parameters / (product_rate(dtype) * SAMPLING_SHARE[dtype])
     packs = packs_at_once(learner.threads or torch.get_num_threads()) if device == "cpu" else 1
     memory = _memory(checkpoint.config, learner, dtype, at_once if work.sampled else 0, packs)
-    return Estimate(seconds, memory + parameters * (4 + dtype.itemsize) * teacher)
+    memory += parameters * (4 + dtype.itemsize) * teacher
+    return Estimate(seconds, int(memory * (KEPT if device == "cpu" else 1)))
 
 
 def duration(seconds: float) -> str:
