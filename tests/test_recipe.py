@@ -68,6 +68,7 @@ def test_a_recipe_that_was_written_down_reads_the_same():
         ({"stages": [RL | {"steps": 0}]}, "stages[0].steps: Input should be greater than or equal to 1"),
         ({"stages": [SFT, RL | {"sampels": 4}]}, "stages[1].sampels: Extra inputs are not permitted"),
         ({"stages": [RL | {"curriculum": {"up": 2}}]}, "stages[0].curriculum.up:"),
+        ({"stages": [RL | {"curriculum": {"up": 0.1, "down": 0.4}}]}, "stages[0].curriculum: down must be below up"),
         ({"stages": [RL | {"efforts": {"enormous": {}}}]}, "stages[0].efforts.enormous"),
         ({"stages": [RL | {"kind": "dpo"}]}, "stages[0]:"),
         ({"stages": []}, "stages:"),

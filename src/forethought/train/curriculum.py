@@ -7,9 +7,9 @@ do not count.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class CurriculumSettings(BaseModel):
@@ -21,6 +21,12 @@ class CurriculumSettings(BaseModel):
     down: float = Field(default=0.10, ge=0, lt=1, description="share of successes at which it falls")
     window: int = Field(default=64, ge=1, description="latest attempts at the present level that are looked at")
     review: float = Field(default=0.25, ge=0, le=1, description="share of problems from the levels below")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.down >= self.up:
+            raise ValueError("down must be below up")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
