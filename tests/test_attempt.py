@@ -295,8 +295,15 @@ def test_the_working_of_a_solution_that_calls_tools_cannot_be_shown(checkpoint: 
     assert "no plain answers" in made.error
 
 
-def test_orders_of_examples_are_not_given(checkpoint: Checkpoint) -> None:
-    problem = registry.family("instruction_hierarchy").problem(0, 1)
+def test_examples_bring_no_orders(checkpoint: Checkpoint) -> None:
+    tools = registry.family("tool_none")
+    ordered = 'If no tool does what the user asks, answer "no tool fits"'
+    plain = next(each for each in (tools.problem(seed, 3) for seed in range(99)) if ordered not in str(each))
+    made = tries(checkpoint, answers(checkpoint, "x"), problem=plain, effort=None, examples=4)
+    told = checkpoint.tokenizer.decode(made.turns[0].prompt_ids)
+    assert told.count("<|im_start|>user") == 5
+    assert ordered not in told
+    problem = registry.family("instruction_hierarchy").problem(0, 1)  # which all come with one
     made = tries(checkpoint, answers(checkpoint, "x"), problem=problem, effort=None, examples=4)
     assert made.turns[0].prompt_ids == tries(
         checkpoint, answers(checkpoint, "x"), problem=problem, effort=None

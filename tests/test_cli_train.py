@@ -117,6 +117,22 @@ def test_a_cold_start_needs_worked_solutions(forethought: CommandLine, recipe: s
     assert "gym:chain_sum has no worked solutions" in refused.err
 
 
+def test_below_temperature_one_every_problem_needs_worked_solutions(
+    forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch
+):
+    class Worded(Even):
+        name = "worded"
+        free_wording = True
+
+    register(monkeypatch, Even(), Worded())
+    path = Path(recipe)
+    told = path.read_text().replace('credit = "process"', 'credit = "process"\ntemperature = 0.5')
+    path.write_text(told.replace('families = ["even"]\nprompts', 'families = ["even", "worded"]\nprompts'))
+    refused = forethought("train", recipe, "--run", "run")
+    assert refused.status == 1
+    assert "worded in rl: there are no worked solutions to judge attempts by" in refused.err
+
+
 def test_a_stage_may_compute_in_another_precision(forethought: CommandLine, recipe: str):
     Path(recipe).write_text(Path(recipe).read_text().replace('kind = "rl"', 'kind = "rl"\ndtype = "bfloat16"'))
     assert forethought("train", recipe, "--run", "run").status == 0

@@ -85,6 +85,8 @@ def test_what_the_model_did_not_choose_is_not_learned():
     root = tree((1, 2, 3))
     assert lessons(root, (sampled(1, 9, forced=1), False)) == [[1]]
     assert lessons(root, (sampled(1, 2, 3, forced=1), False)) == [[1, -2, 3]]
+    # Nor does a right attempt that was led out of the tree show that there is another way.
+    assert lessons(root, (sampled(1, 9, forced=1), True), (sampled(1, 9), False)) == [[1], [1, 2]]
 
 
 def test_of_an_attempt_that_ends_early_is_empty_or_goes_on_behind_the_end_is_learned_what_there_is():
@@ -136,6 +138,7 @@ def test_worked_solutions_are_in_the_tree(checkpoint: Checkpoint, name: str, eff
 
 class Untaught(Lookup):
     name = "untaught"
+    has_traces = False
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         raise TaskError("There is none.", "Try.")
@@ -187,7 +190,12 @@ def test_rollouts_with_tools_are_judged_token_by_token(checkpoint: Checkpoint, m
     assert wrong.token_ids[-1] == right.token_ids[len(wrong.token_ids) - 1]
     stats = ratio_metrics([row], np.log(np.full(row.learned_tokens, 0.5)))
     assert stats["most"] < 1e-3
-    assert credit_metrics([group])["credit"] == {"attempts": 2, "blamed": 1.0, "tokens_before": lost.blamed}
+    assert credit_metrics([group])["credit"] == {
+        "attempts": 2,
+        "blamed": 1.0,
+        "tokens_before": lost.blamed,
+        "groups": 1,
+    }
     (entry,) = shown([group], checkpoint.tokenizer)
     marked = [[text for text, mark in sample["output"] if mark == "blamed"] for sample in entry["samples"]]
     assert marked[0] == []
@@ -195,21 +203,19 @@ def test_rollouts_with_tools_are_judged_token_by_token(checkpoint: Checkpoint, m
     assert left != checkpoint.tokenizer.decode(wrong.token_ids[-1:]), "what it wrote, not what it should have"
 
 
-def test_below_temperature_one_every_problem_needs_worked_solutions(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-):
-    register(monkeypatch, Untaught())
-    told = {"steps": 1, "families": ["untaught"], "prompts": 1, "samples": 2, "temperature": 0.5}
+def test_attempts_are_sampled_at_the_temperature_of_the_stage(checkpoint: Checkpoint):
+    told = {"steps": 1, "families": ["chain_sum"], "temperature": 0.5}
     with pytest.raises(ValidationError, match="needs credit"):
         RlSettings.model_validate(told)
+    with pytest.raises(ValidationError, match="kl needs tokens as they were sampled"):
+        RlSettings.model_validate(told | {"credit": "process", "kl": 0.1})
     settings = RlSettings.model_validate(told | {"credit": "process"})
-    problem = Untaught().problem(1, 1)
+    problem = families()["chain_sum"].problem(1, 1)
     asked: list[Request] = []
     script = keeping(asked, lambda request: [answers(checkpoint, "1", "So.")])
 
     async def body(reasoner: Reasoner) -> list[Group]:
         return await roll(reasoner, [Assignment(problem, "low", None, False, (1, 2))], settings)
 
-    with pytest.raises(TrainError, match="untaught has no worked solutions"):
-        play(checkpoint, script, body)
+    play(checkpoint, script, body)
     assert {request.sampling.temperature for request in asked} == {0.5}

@@ -11,11 +11,13 @@ import torch
 from attempt_scene import register
 from forethought.model.checkpoint import Checkpoint
 from forethought.tasks.problem import CORRECT, Problem, Transcript, Verdict
+from forethought.train import losses
+from forethought.train.backend import Loss, StepStats
 from forethought.train.replay import Answer
 from forethought.train.replay_rows import Replay
 from forethought.train.rl import RlLoop, with_reference
 from forethought.train.rl_settings import RlSettings
-from forethought.train.rows import Branch, Row
+from forethought.train.rows import Branch, Row, branches
 from forethought.train.stage import Step
 from forethought.train.teacher import Teacher
 from forethought.train.torch_backend import TorchBackend
@@ -94,6 +96,38 @@ def test_an_update_makes_the_better_attempts_likelier(checkpoint: Checkpoint):
         return float(np.dot(backend.logprobs(seen) - np.array(before), worth))
 
     assert with_learner(checkpoint, body) > 0
+
+
+def test_judged_attempts_are_learned_by_their_chances_and_the_others_by_their_rewards(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+):
+    class Tried(Even):
+        name = "tried"
+        has_traces = False
+
+    register(monkeypatch, Even(), Tried())
+    settings = rl_settings(families=["even", "tried"], credit="process", prompts=6, loss="cispo")
+
+    async def body(backend: TorchBackend) -> tuple[list[tuple[list[Row], Loss]], Step]:
+        seen: list[tuple[list[Row], Loss]] = []
+        learn = backend.forward_backward
+
+        def noted(rows: list[Row], loss: Loss, scale: float) -> StepStats:
+            seen.append((rows, loss))
+            return learn(rows, loss, scale)
+
+        monkeypatch.setattr(backend, "forward_backward", noted)
+        return seen, await rl_loop(settings, backend).step(0)
+
+    [(judged, chance), (compared, other)], step = with_learner(checkpoint, body)
+    assert chance is losses.chance
+    assert other is not losses.chance
+    assert {branch.advantage for branch in branches(judged)} == {1.0}
+    assert any(branch.advantage < 0 for branch in branches(compared))
+    learned = sum(row.learned_tokens for row in (*judged, *compared))
+    assert step.metrics["learned_tokens"] == learned
+    assert step.metrics["credit"]["attempts"] == 12
+    assert step.metrics["ratio"]["most"] < 1e-4
 
 
 @pytest.mark.parametrize(

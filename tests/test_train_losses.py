@@ -31,7 +31,7 @@ def test_a_log_probability_counts_by_its_advantage(loss: Loss) -> None:
     assert slopes == pytest.approx([-1.0, -0.5, 2.0])
 
 
-def test_a_chance_counts_by_its_advantage_and_pulls_most_at_a_half() -> None:
+def test_a_chance_counts_by_its_advantage_and_its_size() -> None:
     values, slopes = values_and_slopes(losses.chance, tokens([log(0.5), log(0.9)], [1.0, 2.0]))
     assert values == pytest.approx([-0.5, -1.8])
     assert slopes == pytest.approx([-0.5, -1.8])

@@ -40,6 +40,8 @@ log = get_logger(__name__)
 
 ANSWER_TOKENS: Final = 256
 """Tokens that an answer may have, behind the thinking. The longest that families ask for are about half of that."""
+SEARCHED: Final = 3
+"""Problems that are looked at for each example."""
 ANSWER: Final = "Answer:"
 """What stands in front of the answer where examples show their working."""
 MOST_TURNS: Final = 4
@@ -130,7 +132,8 @@ async def attempt(
         logprobs: keep the log-probabilities of what is sampled.
         bound: False drops the grammar that holds calls and formatted answers to their form, so that what is learned
             from is what the model samples by itself.
-        examples: so many solved problems of the training split stand in front, without their thinking.
+        examples: so many solved problems of the training split stand in front, without their thinking; none that come
+            with orders of a developer.
         worked: they are answered as one does who thinks aloud, with a last line for the answer itself; of the attempt
             too only that line is judged. For a model that does not think by itself, and answers that are plain text.
     """
@@ -257,17 +260,21 @@ def _shortened(request: Request, most_thinking: int) -> Request:
 
 def _solved(family: Family, problem: Problem, count: int, worked: bool) -> Transcript:
     """Solved problems of the same kind, to stand in front: what was asked, and what is right."""
-    if not count or any(item.role == "developer" for item in problem.conversation.items if isinstance(item, Message)):
-        return ()  # the orders of the examples would stay in force
+    if not count:
+        return ()
     others = (items for key, items in _examples(family, problem.level, count + 1, worked) if key != problem.key)
     return tuple(chain.from_iterable(islice(others, count)))
 
 
 @lru_cache(maxsize=64)
 def _examples(family: Family, level: int, count: int, worked: bool) -> tuple[tuple[str, Transcript], ...]:
-    """So many problems of the training split with their solutions, and their keys."""
+    """So many problems of the training split with their solutions, and their keys; fewer where most come with orders of
+    a developer, which would stay in force."""
     found: list[tuple[str, Transcript]] = []
-    for example in distinct_problems(family, level, "train", count):
+    for example in distinct_problems(family, level, "train", SEARCHED * count):
+        ordered = any(item.role == "developer" for item in example.conversation.items if isinstance(item, Message))
+        if ordered or len(found) == count:
+            continue
         shown = _aloud(family.trace(example, "low", Random(example.seed))) if worked else family.solution(example)
         found.append((example.key, (*example.conversation.items, *shown)))
     return tuple(found)

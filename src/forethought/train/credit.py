@@ -102,7 +102,11 @@ def process_lessons(root: Place, branches: Sequence[Branch], correct: Sequence[b
         TrainError: the branches have no log-probabilities.
     """
     walks = [walk(root, branch.token_ids) for branch in branches]
-    open_places = {each.places[-1] for each, right in zip(walks, correct, strict=True) if right and each.leaves}
+    open_places = {
+        each.places[-1]
+        for each, branch, right in zip(walks, branches, correct, strict=True)
+        if right and each.leaves and branch.learned[len(each.places) - 1]
+    }
     return [_lesson(each, branch, open_places) for each, branch in zip(walks, branches, strict=True)]
 
 

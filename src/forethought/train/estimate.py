@@ -2,7 +2,8 @@
 
 Time is arithmetic: tokens, times operations a token, over the speed at which this machine multiplies matrices (measured
 for a moment), times the share of that speed that training and sampling reach, roughly. It is meant to tell minutes from
-hours; the figures of the last steps tell the time left better. Memory is the sum of what is known to be held.
+hours; the figures of the last steps tell the time left better. Memory is the sum of what is known to be held, and on a
+processor what its allocators keep beside that.
 """
 
 from __future__ import annotations

@@ -7,13 +7,11 @@ and is off unless asked for.
 
 from collections.abc import Sequence
 from math import fsum, sqrt
-from typing import Final, Literal
+from typing import Literal
 
-Lesson = Literal["taught", "judged", "all_solved", "all_failed", "all_equal", "broken"]
-"""What became of a group: its rewards taught something, or it was judged token by token (`credit.py`), or all its
-rewards were the same (all right, all wrong, or mixed with equal rewards), or fewer than two of its samples could be
-judged."""
-TEACHES: Final[tuple[Lesson, ...]] = ("taught", "judged")
+Lesson = Literal["taught", "all_solved", "all_failed", "all_equal", "broken"]
+"""What the rewards of a group come to: they teach something, or are all the same (all right, all wrong, or mixed with
+equal rewards), or fewer than two of its samples could be judged."""
 
 SAME = 1e-9
 """Rewards that differ by less are the same: they differ by rounding."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from forethought.errors import TrainError
-from forethought.train.groups import TEACHES
 from forethought.train.run import Run
 
 if TYPE_CHECKING:
@@ -114,7 +113,8 @@ def _of_cell(name: str) -> Callable[[Entry], Any]:
 
 def _taught(entry: Entry) -> float | None:
     groups: Mapping[str, int] = entry.get("groups", {})
-    return sum(groups.get(name, 0) for name in TEACHES) / sum(groups.values()) if groups else None
+    taught: int = groups.get("taught", 0) if "credit" not in entry else entry["credit"].get("groups", 0)
+    return taught / sum(groups.values()) if groups else None
 
 
 def _mean(levels: Mapping[str, float]) -> float | None:

@@ -146,10 +146,10 @@ class RlLoop:
         rate = learning_rate(
             number, steps=settings.steps, peak=settings.learning_rate, warmup=settings.warmup, final=settings.final
         )
-        lessons = [
-            (self._with_reference(rows_of(groups, supervised=judged)), _loss(settings, judged=judged))
-            for judged in (True, False)
-        ]
+        judged, compared = (rows_of(groups, supervised=supervised) for supervised in (True, False))
+        if settings.kl and compared:
+            compared = with_reference(compared, self._backend.logprobs(compared, reference=True))
+        lessons = ((judged, losses.chance), (compared, _loss(settings)))
         rows = [row for taught, _ in lessons for row in taught]
         learned = sum(row.learned_tokens for row in rows)
         if not learned:
@@ -172,12 +172,6 @@ class RlLoop:
             "ratio": ratio_metrics(rows, np.concatenate([each.logprobs_N for each in stats])),
             **of_replay,
         }
-
-    def _with_reference(self, rows: list[Row]) -> list[Row]:
-        """The rows with what a KL term needs, if there is one."""
-        if not (self._settings.kl and rows):
-            return rows
-        return with_reference(rows, self._backend.logprobs(rows, reference=True))
 
     def _replayed(self, number: int) -> list[Row]:
         """The base's own answers of a step."""
@@ -208,14 +202,14 @@ def _timed(seconds: dict[str, float], name: str) -> Generator[None]:
     seconds[name] = perf_counter() - began
 
 
-def _loss(settings: RlSettings, *, judged: bool) -> Loss:
-    """Of attempts that were judged token by token, or of the others."""
+def _loss(settings: RlSettings) -> Loss:
+    """Of attempts that are compared with each other."""
     named: dict[str, Loss] = {
         "reinforce": losses.reinforce,
         "grpo": losses.grpo(settings.clip_low, settings.clip_high),
         "cispo": losses.cispo(settings.most_weight),
     }
-    loss = losses.chance if judged else named[settings.loss]
+    loss = named[settings.loss]
     return losses.with_kl(loss, settings.kl) if settings.kl else loss
 
 

@@ -20,8 +20,9 @@ FACTOR_OF_TWO = math.log(2.0)
 
 
 def rollout_metrics(groups: Sequence[Group]) -> dict[str, Any]:
-    """What the rollouts of a step say: rewards by family and level, what became of the groups, how attempts ended, how
-    long and how varied they were. `entropy` is estimated from the sampled tokens (nats a token)."""
+    """What the rollouts of a step say: rewards by family and level, what those of the groups come to, how attempts
+    ended, how long and how varied they were. `entropy` is what a sampled token says to the model itself (nats a token):
+    at temperature 1, an estimate of its entropy."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     attempts = [rollout.attempt for rollout in rollouts]
     return {
@@ -42,11 +43,17 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, Any]:
 
 def credit_metrics(groups: Sequence[Group]) -> dict[str, Any]:
     """Of the attempts that were judged token by token: how many, the share of the wrong ones that have a token to
-    blame, and how many tokens stand in front of it. Nothing where there are none."""
+    blame, and how many tokens stand in front of it; and the number of groups that teach something, judged or not.
+    Nothing where none was judged."""
     judged = [rollout for group in groups if group.supervised for rollout in group.rollouts]
     wrong = [rollout for rollout in judged if not rollout.attempt.verdict.correct]
     places = [rollout.blamed for rollout in wrong if rollout.blamed is not None]
-    found = {"attempts": len(judged), "blamed": len(places) / max(1, len(wrong)), "tokens_before": mean(places)}
+    found = {
+        "attempts": len(judged),
+        "blamed": len(places) / max(1, len(wrong)),
+        "tokens_before": mean(places),
+        "groups": sum(group.teaches for group in groups),
+    }
     return {"credit": found} if judged else {}
 
 

@@ -99,4 +99,6 @@ class RlSettings(BaseModel):
             raise ValueError("efforts must name at least one of low, medium and high")
         if self.temperature != 1.0 and self.credit == "outcome":
             raise ValueError('a temperature below 1 needs credit = "process"')
+        if self.kl and self.credit == "process":
+            raise ValueError('kl needs tokens as they were sampled, and credit = "process" learns others too')
         return self

@@ -1,7 +1,7 @@
 """Rollouts: attempts at the problems of a step by the learner itself, rewarded, and made into rows to learn from.
 
-They are sampled from the weights as they are, with no grammar, and at temperature 1 unless a stage says otherwise: so
-the log-probabilities that come with the tokens are those of the distribution that they were drawn from.
+They are sampled from the weights as they are, with no grammar. The log-probabilities that come with the tokens are the
+model's own: at temperature 1, those of the distribution that the tokens were drawn from.
 """
 
 from __future__ import annotations
@@ -54,14 +54,19 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rollouts of one assignment that have a verdict; `errors` says of each other one what broke. A `supervised`
-    group is learned from token by token, whatever its rewards are."""
+    """The rollouts of one assignment that have a verdict; `errors` says of each other one what broke. `lesson` is what
+    their rewards teach; a `supervised` group is learned from token by token, whatever they are."""
 
     assignment: Assignment
     rollouts: tuple[Rollout, ...]
     lesson: Lesson
     errors: tuple[str, ...] = ()
     supervised: bool = False
+
+    @property
+    def teaches(self) -> bool:
+        """Whether anything is learned of it."""
+        return any(each.judged for each in self.rollouts) if self.supervised else self.lesson == "taught"
 
 
 async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: RlSettings) -> list[Group]:
@@ -95,7 +100,7 @@ async def roll(reasoner: Reasoner, assignments: Sequence[Assignment], settings: 
         message = f"{len(errors)} of {sum(map(len, attempts))} attempts broke. The first: {errors[0]}"
         raise TrainError(message, "Mend that, then resume the run.")
     if settings.credit == "process":
-        return [supervised(group, reasoner.checkpoint, settings) for group in groups]
+        return [supervised(group, reasoner.checkpoint) for group in groups]
     return groups
 
 
@@ -110,28 +115,21 @@ def grouped(assignment: Assignment, attempts: Sequence[Attempt], settings: RlSet
     return Group(assignment, rollouts, taught, tuple(each.error for each in attempts if each.error is not None))
 
 
-def supervised(group: Group, checkpoint: Checkpoint, settings: RlSettings) -> Group:
+def supervised(group: Group, checkpoint: Checkpoint) -> Group:
     """The same attempts, judged token by token where that can be done.
 
     Raises:
-        RenderError, TrainError: a worked solution cannot be rendered (`trace_row`); there is none, and the attempts
-            were not sampled as learning from their outcome needs them.
+        RenderError, TrainError: a worked solution cannot be rendered (`trace_row`).
     """
     root = solutions(checkpoint, group.assignment)
     if root is None:
-        if settings.temperature != 1.0:
-            raise TrainError(
-                f"{group.assignment.problem.family} has no worked solutions to judge attempts by.",
-                "Leave it out, or sample at temperature 1.",
-            )
         return group
     rollouts = list(group.rollouts)
     firsts = {place: first for place, each in enumerate(rollouts) if (first := _first_branch(each.attempt)) is not None}
     correct = [rollouts[place].attempt.verdict.correct for place in firsts]
     for place, judged in zip(firsts, process_lessons(root, list(firsts.values()), correct), strict=True):
         rollouts[place] = replace(rollouts[place], judged=judged)
-    taught = "judged" if any(rollout.judged for rollout in rollouts) else group.lesson
-    return replace(group, rollouts=tuple(rollouts), lesson=taught, supervised=True)
+    return replace(group, rollouts=tuple(rollouts), supervised=True)
 
 
 def rows_of(groups: Sequence[Group], *, supervised: bool = False) -> list[Row]:

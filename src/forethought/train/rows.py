@@ -21,11 +21,10 @@ class Branch:
 
     `learned` says for each token whether it is learned. Those that the model did not choose (forced ends of thinking,
     tool results) are read only. `advantage` is what the branch is worth; for a worked solution its weight.
-    `sampler_logprobs` are the log-probabilities under the weights that sampled the tokens, and `reference_logprobs`
-    those under the weights that a KL term holds on to; both have a number for every token, and only those of learned
-    tokens count. `teacher_LC` are the base's
-    hidden states that predict the L tokens: where there is one (a row that is not NaN), what is learned is the base's
-    whole distribution instead of the one token.
+    `sampler_logprobs` are the log-probabilities under the weights that sampled the tokens (NaN for one that was not
+    sampled), and `reference_logprobs` those under the weights that a KL term holds on to; only those of learned tokens
+    count. `teacher_LC` are the base's hidden states that predict the L tokens: where there is one (a row that is not
+    NaN), what is learned is the base's whole distribution instead of the one token.
     """
 
     token_ids: tuple[int, ...]

@@ -7,7 +7,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from forethought.train.groups import TEACHES
 from forethought.train.rollouts import Group, Rollout
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ SAMPLES: Final = 4
 def shown(groups: Sequence[Group], tokenizer: Tokenizer) -> list[dict[str, Any]]:
     """Some groups, those that teach something first; of each some samples, the best and the worst of them."""
     sound = [group for group in groups if group.rollouts]
-    picked = sorted(sound, key=lambda group: group.lesson not in TEACHES)[:GROUPS]
+    picked = sorted(sound, key=lambda group: not group.teaches)[:GROUPS]
     return [_group(group, tokenizer) for group in picked]
 
 

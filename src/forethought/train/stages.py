@@ -104,6 +104,10 @@ def _check(recipe: Recipe) -> None:
     for plan in recipe.stages:
         if isinstance(plan, RlStage):
             first_curriculum(plan)
+            blind = [name for name in plan.families if not family(name).has_traces or family(name).free_wording]
+            if blind and plan.temperature != 1.0:
+                message = f"{', '.join(blind)} in {plan.name}: there are no worked solutions to judge attempts by."
+                raise TrainError(message, "Leave them out, or sample at temperature 1.")
         else:
             for name in plan.families:
                 taught_levels(plan, name)

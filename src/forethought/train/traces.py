@@ -10,7 +10,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from forethought.errors import TaskError, TrainError
+from forethought.errors import TrainError
 from forethought.model.conversation import Conversation, Effort, Item, Thinking, ToolResult
 from forethought.reasoning.effort import thinking_budget
 from forethought.tasks.registry import family
@@ -26,10 +26,8 @@ ROOM = 3
 
 def worked(problem: Problem, effort: Effort, rng: Random) -> Transcript | None:
     """A worked solution; None of a family that has none (`gym:NAME`), which can only be tried."""
-    try:
-        return family(problem.family).trace(problem, effort, rng)
-    except TaskError:
-        return None
+    known = family(problem.family)
+    return known.trace(problem, effort, rng) if known.has_traces else None
 
 
 def trace_row(
