@@ -271,13 +271,16 @@ def _examples(family: Family, level: int, count: int, worked: bool) -> tuple[tup
     """So many problems of the training split with their solutions, and their keys; fewer where most come with orders of
     a developer, which would stay in force."""
     found: list[tuple[str, Transcript]] = []
-    for example in distinct_problems(family, level, "train", SEARCHED * count):
-        ordered = any(item.role == "developer" for item in example.conversation.items if isinstance(item, Message))
-        if ordered or len(found) == count:
-            continue
+    drawn = distinct_problems(family, level, "train", SEARCHED * count)
+    for example in islice((each for each in drawn if not _ordered(each)), count):
         shown = _aloud(family.trace(example, "low", Random(example.seed))) if worked else family.solution(example)
         found.append((example.key, (*example.conversation.items, *shown)))
     return tuple(found)
+
+
+def _ordered(problem: Problem) -> bool:
+    """Whether a developer has something to say in it."""
+    return any(item.role == "developer" for item in problem.conversation.items if isinstance(item, Message))
 
 
 def _aloud(trace: Transcript) -> Transcript:

@@ -17,12 +17,8 @@ LONGEST_RUN: Final = 12
 SHORT_RESULT: Final = 3
 """Terms of a result that a summary has to name all."""
 
-_RESULT_NOUNS: Final = frozenset(
-    (
-        *("answer", "result", "results", "sum", "count", "value", "word", "total", "number", "difference", "product"),
-        *("remainder", "time", "solution"),
-    )
-)
+_NOUNS = "answer result results sum count value word total number difference product remainder time solution"
+_RESULT_NOUNS: Final = frozenset(_NOUNS.split())
 _RESULT_VERBS: Final = frozenset(("is", "becomes", "give", "gives", "comes", "equals"))
 """A noun and a verb in a row say that the next term is a result; the last one that is said to be one is the result."""
 

@@ -20,7 +20,7 @@ from forethought.errors import TrainError
 from forethought.tasks.registry import family
 from forethought.train.rows import Branch
 from forethought.train.seeds import seed_of
-from forethought.train.traces import trace_row, worked
+from forethought.train.traces import trace_row
 
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
@@ -49,23 +49,27 @@ class Walk:
     leaves: bool
 
 
+def can_judge(name: str) -> bool:
+    """Whether attempts at a family's problems can be judged token by token: it has worked solutions, and answers that
+    are not in the model's own words."""
+    return family(name).has_traces and not family(name).free_wording
+
+
 def solutions(checkpoint: Checkpoint, assignment: Assignment) -> Place | None:
-    """The tree of the worked solutions of a problem, as outputs of the model; None where there are none, or where
-    answers are in the model's own words.
+    """The tree of the worked solutions of a problem, as outputs of the model; None where nothing can be judged.
 
     Raises:
         RenderError, TrainError: a solution cannot be rendered (`trace_row`).
     """
     problem, effort, root = assignment.problem, assignment.effort, Place()
-    if family(problem.family).free_wording:
+    if not can_judge(problem.family):
         return None
     # As a dict and not a set: the order of the tree's making shall not depend on hashes.
     known: dict[Transcript, None] = {}
     in_vain = 0
     for number in range(MOST_DRAWS):
-        transcript = worked(problem, effort, Random(seed_of(problem.family, problem.seed, "solution", number)))
-        if transcript is None:
-            return None
+        rng = Random(seed_of(problem.family, problem.seed, "solution", number))
+        transcript = family(problem.family).trace(problem, effort, rng)
         in_vain = in_vain + 1 if transcript in known else 0
         known[transcript] = None
         if in_vain == IN_VAIN:

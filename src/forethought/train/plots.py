@@ -113,7 +113,7 @@ def _of_cell(name: str) -> Callable[[Entry], Any]:
 
 def _taught(entry: Entry) -> float | None:
     groups: Mapping[str, int] = entry.get("groups", {})
-    taught: int = groups.get("taught", 0) if "credit" not in entry else entry["credit"].get("groups", 0)
+    taught: int = entry.get("credit", {}).get("groups", groups.get("taught", 0))
     return taught / sum(groups.values()) if groups else None
 
 

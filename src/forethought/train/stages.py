@@ -21,6 +21,7 @@ from forethought.tasks.registry import family
 from forethought.train.adapter import fresh_adapter
 from forethought.train.assignments import first_curriculum
 from forethought.train.backend import Adapter, Backend, LearnerSettings
+from forethought.train.credit import can_judge
 from forethought.train.environment import processor
 from forethought.train.estimate import Estimate, Work, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
@@ -104,7 +105,7 @@ def _check(recipe: Recipe) -> None:
     for plan in recipe.stages:
         if isinstance(plan, RlStage):
             first_curriculum(plan)
-            blind = [name for name in plan.families if not family(name).has_traces or family(name).free_wording]
+            blind = [name for name in plan.families if not can_judge(name)]
             if blind and plan.temperature != 1.0:
                 message = f"{', '.join(blind)} in {plan.name}: there are no worked solutions to judge attempts by."
                 raise TrainError(message, "Leave them out, or sample at temperature 1.")
