@@ -98,15 +98,16 @@ def test_an_update_makes_the_better_attempts_likelier(checkpoint: Checkpoint):
     assert with_learner(checkpoint, body) > 0
 
 
+@pytest.mark.parametrize(("objective", "stay"), [("reward", losses.chance), ("likelihood", losses.sft)])
 def test_judged_attempts_are_learned_by_their_chances_and_the_others_by_their_rewards(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, objective: str, stay: Loss
 ):
     class Tried(Even):
         name = "tried"
         has_traces = False
 
     register(monkeypatch, Even(), Tried())
-    settings = rl_settings(families=["even", "tried"], credit="process", prompts=6, loss="cispo")
+    settings = rl_settings(families=["even", "tried"], credit="process", prompts=6, loss="cispo", objective=objective)
 
     async def body(backend: TorchBackend) -> tuple[list[tuple[list[Row], Loss]], Step]:
         seen: list[tuple[list[Row], Loss]] = []
@@ -120,8 +121,8 @@ def test_judged_attempts_are_learned_by_their_chances_and_the_others_by_their_re
         return seen, await rl_loop(settings, backend).step(0)
 
     [(judged, chance), (compared, other)], step = with_learner(checkpoint, body)
-    assert chance is losses.chance
-    assert other is not losses.chance
+    assert chance is stay
+    assert other is not stay
     assert {branch.advantage for branch in branches(judged)} == {1.0}
     assert any(branch.advantage < 0 for branch in branches(compared))
     learned = sum(row.learned_tokens for row in (*judged, *compared))

@@ -5,7 +5,8 @@ tree for a while; one that fails has left it somewhere, and the token with which
 hundred others (https://arxiv.org/abs/2211.14275, https://arxiv.org/abs/2305.20050). So it is the steps of an attempt
 that are rewarded, and not its end: staying in the tree is worth 1, leaving it 0, and what comes later is not looked at.
 Where only one token stays, what an attempt can expect at that place is the probability of this token, and its gradient
-is known whatever was drawn there (https://arxiv.org/abs/1706.05374): the loss `losses.chance` of that one token.
+is known whatever was drawn there (https://arxiv.org/abs/1706.05374): the loss `losses.chance` of that one token, or
+`losses.sft` for the logarithm of what is expected.
 """
 
 from __future__ import annotations

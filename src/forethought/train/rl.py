@@ -149,7 +149,8 @@ class RlLoop:
         judged, compared = (rows_of(groups, supervised=supervised) for supervised in (True, False))
         if settings.kl and compared:
             compared = with_reference(compared, self._backend.logprobs(compared, reference=True))
-        lessons = ((judged, losses.chance), (compared, _loss(settings)))
+        stay = losses.chance if settings.objective == "reward" else losses.sft
+        lessons = ((judged, stay), (compared, _loss(settings)))
         rows = [row for taught, _ in lessons for row in taught]
         learned = sum(row.learned_tokens for row in rows)
         if not learned:

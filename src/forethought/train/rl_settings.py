@@ -42,11 +42,12 @@ class RlSettings(BaseModel):
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with. `credit`
     "outcome" praises and blames all tokens of an attempt for its reward; "process" judges each token beside the worked
     solutions of the problem (`credit.py`), where there are such, and then none of `loss`, `length` and
-    `divide_by_deviation` counts. That one is GRPO's advantage. Below a `temperature` of 1 attempts come further in what
-    they know best; only process supervision may do without the model's own distribution. With a `replay`, every update
-    also learns from some of the base's own answers (of attempts and answers together, its share), so that chat stays
-    what it was. Validation is on problems of the train split, and what does best in it is kept as a checkpoint beside
-    the last.
+    `divide_by_deviation` counts. That one is GRPO's advantage. Its `objective` is the chance to stay on the way to a
+    solution ("reward"), or the logarithm of that ("likelihood", https://arxiv.org/abs/2602.02710), which moves unlikely
+    steps as much as doubtful ones. Below a `temperature` of 1 attempts come further in what they know best; only
+    process supervision may do without the model's own distribution. With a `replay`, every update also learns from some
+    of the base's own answers (of attempts and answers together, its share), so that chat stays what it was. Validation
+    is on problems of the train split, and what does best in it is kept as a checkpoint beside the last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,7 @@ class RlSettings(BaseModel):
     final: float = Field(default=0.1, ge=0, le=1, description="share of the learning rate at the end (cosine between)")
     loss: Literal["reinforce", "grpo", "cispo"] = "reinforce"
     credit: Literal["outcome", "process"] = "outcome"
+    objective: Literal["reward", "likelihood"] = "reward"
     temperature: float = Field(default=1.0, gt=0, le=1, description="that attempts are sampled at")
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.2, gt=0)
@@ -99,6 +101,8 @@ class RlSettings(BaseModel):
             raise ValueError("efforts must name at least one of low, medium and high")
         if self.temperature != 1.0 and self.credit == "outcome":
             raise ValueError('a temperature below 1 needs credit = "process"')
+        if self.objective != "reward" and self.credit == "outcome":
+            raise ValueError('objective = "likelihood" needs credit = "process"')
         if self.kl and self.credit == "process":
             raise ValueError('kl needs tokens as they were sampled, and credit = "process" learns others too')
         return self
