@@ -207,7 +207,7 @@ def test_attempts_are_sampled_at_the_temperature_of_the_stage(checkpoint: Checkp
     told = {"steps": 1, "families": ["chain_sum"], "temperature": 0.5}
     with pytest.raises(ValidationError, match="needs credit"):
         RlSettings.model_validate(told)
-    with pytest.raises(ValidationError, match="needs credit"):
+    with pytest.raises(ValidationError, match='objective = "likelihood" needs credit'):
         RlSettings.model_validate(told | {"temperature": 1.0, "objective": "likelihood"})
     with pytest.raises(ValidationError, match="kl needs tokens as they were sampled"):
         RlSettings.model_validate(told | {"credit": "process", "kl": 0.1})
