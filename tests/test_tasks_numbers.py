@@ -99,9 +99,19 @@ def numbers_in(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", text)]
 
 
+def in_signs(text: str) -> str:
+    return text.replace(" plus ", " + ").replace(" minus ", " - ").replace(" times ", " * ").replace("×", "*")
+
+
+def summed_in(text: str) -> int:
+    numbers = numbers_in(text)
+    # Of two numbers the smaller is subtracted.
+    return max(numbers) - min(numbers) if re.search("-|minus|ubtract|away|without", text) else sum(numbers)
+
+
 def expression_in(text: str) -> Fraction:
-    (expression,) = re.findall(r"[(\d][-+*/×().\d ]*[)\d]", text.replace("(a fraction", "").replace("×", "*"))
-    return value_of(expression.replace(" ", "").replace("×", "*"))
+    (expression,) = re.findall(r"[(\d][-+*/().\d ]*[)\d]", in_signs(text).replace("(a fraction", ""))
+    return value_of(expression.replace(" ", ""))
 
 
 def decimal_in(text: str) -> str:
@@ -112,11 +122,17 @@ def fraction_in(text: str) -> str:
     shown = [Fraction(found) for found in re.findall(r"\d+/\d+", text)]
     if len(shown) == 1:
         return str(shown[0])
-    return str(max(shown)) if "arger" in text else str(expression_in(re.sub(r"(\d+/\d+)", r"(\1)", text)))
+    if re.search("arger|bigger|greater|more", text):
+        return str(max(shown))
+    if re.search("dd |sum", text):
+        return str(sum(shown))
+    if re.search("ubtract|away", text):
+        return str(shown[1] - shown[0])
+    return str(expression_in(re.sub(r"(\d+/\d+)", r"(\1)", text)))
 
 
 def divisor_in(text: str) -> int:
-    multiple = "multiple" in text or "lcm" in text or "smallest" in text
+    multiple = "multiple" in text or "lcm" in text.lower() or "smallest" in text
     return lcm(*numbers_in(text)) if multiple else gcd(*numbers_in(text))
 
 
@@ -128,20 +144,20 @@ def prime_in(text: str) -> str:
     numbers = numbers_in(text)
     if "factor" in text or "divides" in text:
         return str(min(divisor for divisor in range(2, numbers[0] + 1) if numbers[0] % divisor == 0))
-    if "next" in text or "greater" in text:
+    if re.search("next|greater|above", text):
         return str(min(later for later in range(numbers[0] + 1, 2 * numbers[0]) if is_prime(later)))
-    if "yes or no" in text:
+    if len(numbers) == 1:
         return "yes" if is_prime(numbers[0]) else "no"
     (only,) = filter(is_prime, numbers)
     return str(only)
 
 
 def converted_in(text: str) -> str:
-    shown = re.search(r"\b(?=[a-f]*\d|[a-f]+ \(base)[\da-f]+\b|(?<=hexadecimal )[\da-f]+|(?<=Convert )[\da-f]+", text)
-    assert shown is not None
-    if "in decimal" in text or "to decimal" in text or "? (base 10)" in text:
-        return str(int(shown[0], 2 if "binary" in text or "(base 2)" in text else 16))
-    return f"{int(shown[0]):b}" if "binary" in text or "(base 2)" in text else f"{int(shown[0]):x}"
+    (shown,) = re.findall(r"\b(?:0[bx])?([\da-f]{2,})\b", re.sub(r"\(base.*?\)", "", text))
+    binary = re.search(r"binary|\b0b|\(base 2\)", text)
+    if re.search(r"(in|to) decimal|\? \(base 10\)|decimal number is", text):
+        return str(int(shown, 2 if binary else 16))
+    return f"{int(shown):b}" if binary else f"{int(shown):x}"
 
 
 def bits_in(text: str) -> int:
@@ -150,7 +166,7 @@ def bits_in(text: str) -> int:
 
 
 ORACLES: dict[str, Callable[[str], object]] = {
-    "chain_sum": lambda text: sum(numbers_in(text)),
+    "chain_sum": summed_in,
     "products": lambda text: prod(numbers_in(text)),
     "mixed_arithmetic": expression_in,
     "decimals": decimal_in,

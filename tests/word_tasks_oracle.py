@@ -12,7 +12,8 @@ DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday
 
 
 def sort_numbers(question: str) -> list[str]:
-    numbers = sorted(map(int, re.findall(r"\d+", question)), reverse="largest to smallest" in question)
+    down = re.search("largest to smallest|greatest to least|high to low|descending", question)
+    numbers = sorted(map(int, re.findall(r"\d+", question)), reverse=down is not None)
     return [", ".join(map(str, numbers))]
 
 
@@ -23,13 +24,18 @@ def sort_words(question: str) -> list[str]:
 
 
 def letter_count(question: str) -> list[str]:
-    letter, *words = re.findall(r'"(\w+)"', question)
-    return [str("".join(words).count(letter))]
+    letter = re.search(r""""(\w)"|\b(\w)'s|letters? (\w)\b|times is (\w)\b""", question)
+    words = re.search(r' in ((?:"?\w+"?(?:, | and )?)+)', question)
+    assert letter is not None
+    assert words is not None
+    return [str(words[1].replace(" and ", " ").count(next(filter(None, letter.groups()))))]
 
 
 def spell_backward(question: str) -> list[str]:
-    backward = [word[::-1] for word in re.findall(r'"(\w+)"', question)]
-    return [", ".join(word if "one word" in question else " ".join(word) for word in backward)]
+    named = re.search(r"word (\w+)", question) or re.search(r"[sS]pell (\w+)", question)
+    words = re.findall(r'"(\w+)"', question) or ([named[1]] if named else [])
+    apart = re.search("[sS]pell|letters", question)
+    return [", ".join(" ".join(word[::-1]) if apart else word[::-1] for word in words)]
 
 
 def calendar(question: str) -> list[str]:
@@ -54,14 +60,15 @@ def calendar(question: str) -> list[str]:
 
 def clock(question: str) -> list[str]:
     asked = re.sub(r" Answer .*", "", question)
-    times = [_minutes(*found) for found in re.findall(r"(\d+):(\d\d)(?: (am|pm))?", asked)]
+    shown = re.findall(r"(\d+):(\d\d)(?: (am|pm))?", asked)
+    times = [_minutes(*found) for found in shown]
     if len(times) == 2:
         passed = (times[1] - times[0]) % 1440
         return [f"{passed // 60}:{passed % 60:02d}"]
     span = sum(int(n) * (60 if unit == "hour" else 1) for n, unit in re.findall(r"(\d+) (hour|minute)", asked))
     back = any(word in asked for word in ("before", "ago", "leave"))
     end = datetime(2000, 1, 5) + timedelta(minutes=times[0] + (-span if back else span))
-    if "am" in question.rpartition("like")[2]:
+    if shown[0][2]:
         return [f"{end:%I:%M} {'am' if end.hour < 12 else 'pm'}".removeprefix("0")]
     return [f"{end:%H:%M}"]
 
@@ -117,13 +124,15 @@ def word_problems(question: str) -> list[str]:
             continue
         if len(numbers) == 2:
             value = numbers[0] * numbers[1]
+        elif value is not None and re.search("has .* (bags|cars)", sentence):
+            value *= numbers[0]
         elif value is None:
             value = numbers[0]
         elif "equal" in sentence:
             assert value % numbers[0] == 0
             value //= numbers[0]
         else:
-            gained = re.search(r"more|finds|gives \w+ \d|adds|get on|earns|gets", sentence)
+            gained = re.search(r"more|finds|gives (?!away)\w+ \d|adds|get on|earns|gets", sentence)
             value += numbers[0] if gained else -numbers[0]
     return [str(value)]
 

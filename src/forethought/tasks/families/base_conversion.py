@@ -11,30 +11,33 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import briefly, statement, steps, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 
 SIZES = {1: (16, 860), 2: (861, 1720), 3: (1721, 4095)}
 """Level: between which numbers."""
 
 WORDINGS = {
     "from binary": (
-        "What is binary {it} in decimal?",
-        "Convert {it} from binary to decimal.",
-        "{it} (base 2) = ? (base 10)",
+        *("What is binary {it} in decimal?", "Convert {it} from binary to decimal.", "{it} (base 2) = ? (base 10)"),
+        *("Convert the binary number {it} to decimal.", "What decimal number is binary {it}?"),
+        *("Write the binary number {it} in decimal.", "binary {it} in decimal", "What is 0b{it} in decimal?"),
     ),
     "to binary": (
-        "What is {it} in binary? Digits only.",
-        "Convert {it} from decimal to binary.",
-        "{it} (base 10) = ? (base 2)",
+        *("What is {it} in binary? Digits only.", "Convert {it} from decimal to binary."),
+        *("{it} (base 10) = ? (base 2)", "What is {it} in binary?", "Convert {it} to binary.", "{it} in binary"),
+        *("Write {it} in binary.", "Write {it} as a binary number.", "What's {it} in binary?"),
     ),
     "from hex": (
-        "What is hexadecimal {it} in decimal?",
-        "Convert {it} from hexadecimal to decimal.",
-        "{it} (base 16) = ? (base 10)",
+        *("What is hexadecimal {it} in decimal?", "Convert {it} from hexadecimal to decimal."),
+        *("{it} (base 16) = ? (base 10)", "Convert the hexadecimal number {it} to decimal."),
+        *("Convert the hex number {it} to decimal.", "What is hex {it} in decimal?", "hex {it} in decimal"),
+        *("Write the hexadecimal number {it} in decimal.", "What is 0x{it} in decimal?"),
     ),
     "to hex": (
-        "What is {it} in hexadecimal? Digits only, small letters.",
-        "Convert {it} from decimal to hexadecimal, small letters.",
-        "{it} (base 10) = ? (base 16, small letters)",
+        *("What is {it} in hexadecimal? Digits only, small letters.", "What is {it} in hexadecimal?"),
+        *("Convert {it} from decimal to hexadecimal, small letters.", "Convert {it} to hexadecimal."),
+        *("{it} (base 10) = ? (base 16, small letters)", "Write {it} in hexadecimal, with small letters."),
+        *("Convert {it} to hex.", "What is {it} in hex?", "{it} in hex"),
     ),
 }
 
@@ -58,7 +61,7 @@ class BaseConversion(TextFamily):
         shown = {"from binary": f"{number:b}", "from hex": f"{number:x}"}.get(kind, str(number))
         # Both ways are one problem: whoever has seen the one has read the other's answer.
         key = f"{kind.split()[-1]} {number}"
-        return self.ask(rng.choice(WORDINGS[kind]).format(it=shown), [kind, number], key=key)
+        return self.ask(asked(rng, WORDINGS[kind], it=shown), [kind, number], key=key)
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, number = problem.gold

@@ -7,16 +7,21 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 
 SIZES = {1: ((8, 11), (16, 255)), 2: ((12, 16), (256, 1023)), 3: ((17, 24), (1024, 4095))}
 """Level: how many bits a string has, and between which numbers a number lies."""
 
 WORDINGS = {
-    "bits": ("How many ones are in {it}?", "Count the 1s in the bit string {it}.", "How often does 1 occur in {it}?"),
+    "bits": (
+        *("How many ones are in {it}?", "Count the 1s in the bit string {it}.", "How often does 1 occur in {it}?"),
+        *("How many 1s are in {it}?", "Count the ones in {it}.", "How many 1s does {it} have?"),
+        *("What is the number of ones in {it}?", "How many times does 1 occur in {it}?"),
+    ),
     "number": (
-        "How many ones are in the binary form of {it}?",
-        "Write {it} in binary: how many 1s are there?",
-        "How many bits are set in the number {it}?",
+        *("How many ones are in the binary form of {it}?", "Write {it} in binary: how many 1s are there?"),
+        *("How many bits are set in the number {it}?", "How many 1s does {it} have in binary?"),
+        *("Count the ones in the binary form of {it}.", "How many ones has {it} in binary?"),
     ),
 }
 
@@ -42,7 +47,7 @@ class BitCount(TextFamily):
             shown = "".join(rng.choice("01") for _ in range(rng.randint(fewest, most)))
         else:
             shown = str(rng.randint(*numbers))
-        return self.ask(rng.choice(WORDINGS[kind]).format(it=shown), [kind, shown], key=f"{kind} {shown}")
+        return self.ask(asked(rng, WORDINGS[kind], it=shown), [kind, shown], key=f"{kind} {shown}")
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, shown = problem.gold

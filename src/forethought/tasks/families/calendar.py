@@ -9,30 +9,56 @@ from forethought.model.conversation import Effort
 from forethought.tasks.calendar_steps import DAYS, MONTHS, after_steps, between_steps, leap_steps, weekday_steps
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 
 LEAP: Final = (
     "Which of these years is a leap year: {years}? Answer with the year.",
     "One of the years {years} is a leap year. Which? Answer with the year only.",
+    *("Which of {years} is a leap year?", "Which year is a leap year: {years}?", "Find the leap year: {years}."),
+    "Only one of {years} is a leap year. Which one?",
 )
 LATER: Final = (
     "Today is {day}. What day of the week is it in {n} days? Answer with the day only.",
     "It is {day}. Which weekday comes {n} days later? Answer with one word.",
+    *("Today is {day}. What day is it in {n} days?", "If today is {day}, what day is it in {n} days?"),
+    *("What day of the week comes {n} days after {day}?", "It's {day}. What day will it be {n} days from now?"),
+    "Today is {day}. Which day of the week will it be in {n} days?",
 )
 EARLIER: Final = (
     "Today is {day}. What day of the week was it {n} days ago? Answer with the day only.",
     "It is {day}. Which weekday was {n} days earlier? Answer with one word.",
+    *("Today is {day}. What day was it {n} days ago?", "If today is {day}, what day was it {n} days ago?"),
+    *(
+        "Which day of the week was {n} days earlier than {day}?",
+        "It's {day}. Which day of the week was it {n} days ago?",
+    ),
 )
 BETWEEN: Final = (
     "How many days later than {first} {year} is {last}? Answer with a number.",
     "In {year}, how many days after {first} is {last}? Answer with the number only.",
+    *(
+        "How many days are there from {first} to {last} {year}?",
+        "How many days is it from {first} to {last} in {year}?",
+    ),
+    *("How many days after {first} {year} is {last}?", "It is {first} {year}. In how many days is {last}?"),
 )
 AFTER: Final = (
     "What date is {n} days after {first} {year}? Answer like 5 May.",
     "In {year}, which date comes {n} days after {first}? Answer with day and month, like 5 May.",
+    *(
+        "It is {first} {year}. What date is it in {n} days? Answer like 5 May.",
+        "What date is {n} days after {first} {year}?",
+    ),
+    "Which date is {n} days later than {first} {year}?",
 )
 WEEKDAY: Final = (
     "In {year}, {first} is a {day}. What day of the week is {last}? Answer with the day only.",
     "{first} {year} is a {day}. Which weekday is {last} of that year? Answer with one word.",
+    *(
+        "In {year}, {first} is a {day}. What day is {last}?",
+        "{first} {year} is a {day}. What day of the week is {last}?",
+    ),
+    "If {first} {year} is a {day}, which day of the week is {last} of that year?",
 )
 LEAP_CENTURIES: Final = (1600, 2000, 2400)
 COMMON_CENTURIES: Final = (1700, 1800, 1900, 2100)
@@ -91,12 +117,12 @@ class Calendar(TextFamily):
             years = [rng.choice((right, rng.choice(LEAP_CENTURIES))), rng.choice(COMMON_CENTURIES), rng.choice(common)]
         years = rng.sample(years, 3)
         answer = next(year for year in years if year % 4 == 0 and year not in COMMON_CENTURIES)
-        question = rng.choice(LEAP).format(years=", ".join(map(str, years)))
+        question = asked(rng, LEAP, years=", ".join(map(str, years)))
         return self.ask(question, {"kind": "leap", "years": years, "answer": str(answer)}, key=f"leap {sorted(years)}")
 
     def _weekday(self, rng: Random) -> Draft:
         day, n = rng.randrange(7), rng.randint(3, 60) * rng.choice((1, 1, -1))
-        question = rng.choice(LATER if n > 0 else EARLIER).format(day=DAYS[day], n=abs(n))
+        question = asked(rng, LATER if n > 0 else EARLIER, day=DAYS[day], n=abs(n))
         gold = {"kind": "weekday", "day": day, "n": n, "answer": DAYS[(day + n) % 7]}
         return self.ask(question, gold, key=f"weekday {day} {n}")
 
@@ -105,7 +131,7 @@ class Calendar(TextFamily):
         first, last = _some_day(rng, year, month), _some_day(rng, year, month + months)
         day, answer = DAYS[first.weekday()], str((last - first).days)
         kind, wordings = ("date", WEEKDAY) if weekday else ("between", BETWEEN)
-        question = rng.choice(wordings).format(first=_named(first), last=_named(last), year=year, day=day)
+        question = asked(rng, wordings, first=_named(first), last=_named(last), year=year, day=day)
         gold = {"kind": kind, "first": first.isoformat(), "last": last.isoformat()}
         gold["answer"] = DAYS[last.weekday()] if weekday else answer
         return self.ask(question, gold, key=f"{kind} {_named(first)} {_named(last)} {answer} {day if weekday else ''}")
@@ -117,7 +143,7 @@ class Calendar(TextFamily):
         # The question shows 5 May as an example.
         if last.month == first.month or last.year != first.year or _named(last) == "5 May":
             return self._after(rng)
-        question = rng.choice(AFTER).format(first=_named(first), n=n, year=first.year)
+        question = asked(rng, AFTER, first=_named(first), n=n, year=first.year)
         gold = {"kind": "after", "first": first.isoformat(), "n": n, "answer": _named(last)}
         return self.ask(question, gold, key=f"after {_named(first)} {n} {_named(last)}")
 

@@ -1,4 +1,4 @@
-"""Sums of several numbers, added one after another."""
+"""Sums of several numbers, added one after another; of two also the difference."""
 
 from itertools import accumulate, chain
 from random import Random
@@ -7,15 +7,28 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import briefly, fully, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked, squeezed
 
 COUNTS = {1: 2, 2: 3, 3: 4}
 """Level: how many numbers."""
 
-WORDINGS = ("What is {sum}?", "Compute {sum}.", "{sum} = ?", "Add up: {sum}.")
+DIFFERENCES = 0.35
+"""How often two numbers are subtracted."""
+
+SUMS = (
+    *("What is {it}?", "Compute {it}.", "{it} = ?", "Add up: {it}.", "{it}", "{it} =", "How much is {it}?"),
+    *("Calculate {it}.", "What is {spoken}?", "What's {spoken}?", "How much is {spoken}?"),
+    *("Add {listed}.", "What is the sum of {listed}?", "Can you add {listed}?", "What do {listed} add up to?"),
+)
+MINUSES = (
+    *("What is {it}?", "Compute {it}.", "{it} = ?", "{it}", "{it} =", "How much is {it}?", "Calculate {it}."),
+    *("What is {a} minus {b}?", "What's {a} minus {b}?", "How much is {a} minus {b}?"),
+    *("Subtract {b} from {a}.", "Take {b} away from {a}.", "What is left of {a} without {b}?"),
+)
 
 OPENINGS = ("Column by column", "From the ones up")
 
-CHECKS = {True: ("Check: take away", "Backwards"), False: ("Check from the end", "Again from the last")}
+CHECKS = {True: ("Check", "Backwards"), False: ("Check from the end", "Again from the last")}
 """Whether there are only two numbers: how the check begins."""
 
 
@@ -23,12 +36,32 @@ class ChainSum(TextFamily):
     """Mental addition."""
 
     name = "chain_sum"
-    description = "Add up several numbers."
-    levels = ("two numbers of two digits", "three numbers of two digits", "four numbers of two digits")
+    description = "Add up several numbers, or subtract one from another."
+    levels = (
+        "a sum or a difference of two numbers up to 199",
+        "three numbers of two digits",
+        "four numbers of two digits",
+    )
 
     def draw(self, rng: Random, level: int) -> Draft:
-        numbers = [rng.randint(10, 99) for _ in range(COUNTS[level])]
-        question = rng.choice(WORDINGS).format(sum=" + ".join(map(str, numbers)))
+        if level == 1:
+            # Smaller numbers more often.
+            a, b = (min(rng.randint(2, 199), rng.randint(2, 199)) for _ in range(2))
+            if a != b and rng.random() < DIFFERENCES:
+                a, b = max(a, b), min(a, b)
+                question = asked(rng, MINUSES, it=squeezed(rng, f"{a} - {b}"), a=a, b=b)
+                return self.ask(question, [a, -b], key=f"{a}-{b}")
+            numbers = [a, b]
+        else:
+            numbers = [rng.randint(10, 99) for _ in range(COUNTS[level])]
+        shown = [str(number) for number in numbers]
+        question = asked(
+            rng,
+            SUMS,
+            it=squeezed(rng, " + ".join(shown)),
+            spoken=" plus ".join(shown),
+            listed=f"{', '.join(shown[:-1])} and {shown[-1]}",
+        )
         return self.ask(question, numbers, key="+".join(map(str, sorted(numbers))))
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
@@ -39,7 +72,7 @@ class ChainSum(TextFamily):
         lines = [rng.choice(OPENINGS), *_added(numbers, full=True)]
         if effort == "high":
             two = len(numbers) == 2
-            other = fully(total, "-", numbers[1]) if two else _added(numbers[::-1], full=True)
+            other = _added([total, -numbers[1]] if two else numbers[::-1], full=True)
             lines += [rng.choice(CHECKS[two]), *other, rng.choice(("Right", f"So {total}"))]
         return self.answer(told(rng, lines), total)
 
@@ -48,9 +81,10 @@ class ChainSum(TextFamily):
 
 
 def _added(numbers: list[int], *, full: bool) -> list[str]:
-    """The numbers, added one after another."""
+    """The numbers, added one after another; those below zero are subtracted."""
+    tell = fully if full else briefly
     pairs = zip(accumulate(numbers), numbers[1:], strict=False)
-    return list(chain.from_iterable((fully if full else briefly)(a, "+", b) for a, b in pairs))
+    return list(chain.from_iterable(tell(a, "+" if b > 0 else "-", abs(b)) for a, b in pairs))
 
 
 FAMILY = ChainSum()

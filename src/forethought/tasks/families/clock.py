@@ -6,6 +6,7 @@ from typing import Any, Final
 from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 from forethought.tasks.written import added, sure, taken
 
 DAY: Final = 24 * 60
@@ -13,15 +14,27 @@ LATER: Final = (
     "What time is it {span} after {time}? Answer {form}.",
     "It is {time}. What time is it in {span}? Answer {form}.",
     "A film starts at {time} and takes {span}. When does it end? Answer {form}.",
+    *(
+        "What time is it {span} after {time}?",
+        "It is {time}. What time is it in {span}?",
+        "What is {span} after {time}?",
+    ),
+    *("It is {time} now. What time will it be in {span}?", "If it is {time}, what time will it be {span} later?"),
+    *("A class begins at {time} and lasts {span}. When is it over?", "What time comes {span} after {time}?"),
 )
 EARLIER: Final = (
     "What time is it {span} before {time}? Answer {form}.",
     "It is {time}. What time was it {span} ago? Answer {form}.",
     "A train arrived at {time} after {span}. When did it leave? Answer {form}.",
+    *("What time is it {span} before {time}?", "It is {time}. What time was it {span} ago?"),
+    *("It is {time} now. What time was it {span} ago?", "What is {span} before {time}?"),
+    "I have to be there at {time}, and the way takes {span}. When do I have to leave?",
 )
 PASSED: Final = (
     "How long is it from {time} to {other}? Answer in hours and minutes, like 3:05.",
     "A trip lasts from {time} until {other}. How long is that? Answer in hours and minutes, like 3:05.",
+    "How much time is there between {time} and {other}? Answer like 3:05.",
+    "It is {time}. How long is it until {other}? Answer in hours and minutes, like 3:05.",
 )
 EXAMPLE: Final = 3 * 60 + 5
 """The span that the question shows. Like the times below, it is never the answer."""
@@ -47,14 +60,15 @@ class Clock(TextFamily):
         if level == 3 and rng.random() < 0.4:
             span += span == EXAMPLE
             other = (start + span) % DAY
-            question = rng.choice(PASSED).format(time=_half(start), other=_half(other))
+            question = asked(rng, PASSED, time=_half(start), other=_half(other))
             gold = {"start": start, "span": span, "kind": "passed", "answer": f"{span // 60}:{span % 60:02d}"}
             return self.ask(question, gold, key=f"passed {start} {other}")
         written, form = (_half, FORM_12) if level == 3 else (_full, FORM_24)
         end = (start + (-span if back else span)) % DAY
         if form == f"like {written(end)}":
             return self.draw(rng, level)
-        question = rng.choice(EARLIER if back else LATER).format(time=written(start), span=_spoken(span), form=form)
+        wordings = EARLIER if back else LATER
+        question = asked(rng, wordings, time=written(start), span=_spoken(span), form=form)
         gold = {"start": start, "span": span, "kind": "before" if back else "after", "answer": written(end)}
         return self.ask(question, gold, key=f"{gold['kind']} {written(start)} {span}")
 

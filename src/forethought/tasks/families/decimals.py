@@ -9,8 +9,13 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import Operator, fully, minus, plus, result, times, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked, squeezed
 
-WORDINGS = ("What is {a} {sign} {b}?", "Compute {a} {sign} {b}.", "{a} {sign} {b} = ?")
+WORDINGS = (
+    *("What is {it}?", "Compute {it}.", "{it} = ?", "{it}", "How much is {it}?", "Calculate {it}."),
+    *("What is {spoken}?", "What's {spoken}?", "How much is {spoken}?"),
+)
+SPOKEN: dict[Operator, str] = {"+": "plus", "-": "minus", "*": "times"}
 
 OPENINGS = {
     "+": ("Point under point", "As whole columns"),
@@ -41,7 +46,9 @@ class Decimals(TextFamily):
         first = _pointed(a, places)
         second = str(b) if operator == "*" else _pointed(b, places)
         sign = "×" if operator == "*" else operator
-        question = rng.choice(WORDINGS).format(a=first.rstrip("0"), sign=sign, b=second.rstrip("0"))
+        shown = [first.rstrip("0"), second.rstrip("0")]
+        it, spoken = squeezed(rng, f" {sign} ".join(shown)), f" {SPOKEN[operator]} ".join(shown)
+        question = asked(rng, WORDINGS, it=it, spoken=spoken)
         pair = sorted((first, second)) if operator == "+" else (first, second)
         return self.ask(question, [a, operator, b, places], key=operator.join(pair))
 

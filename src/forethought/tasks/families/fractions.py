@@ -8,6 +8,7 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import briefly, fully, statement, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 
 KINDS = {1: ("compare", "reduce"), 2: ("+", "-"), 3: ("+", "-")}
 """Level: what is asked."""
@@ -19,10 +20,25 @@ PRIMES = (2, 3, 5, 7, 11)
 """What a numerator and a denominator may both be divided by, at low effort."""
 
 WORDINGS = {
-    "compare": ("Which is larger, {a} or {b}?", "Compare {a} and {b}: which one is larger?", "Larger: {a} or {b}?"),
-    "reduce": ("Write {a} in lowest terms.", "Reduce the fraction {a}.", "Simplify {a}."),
-    "+": ("What is {a} + {b}? Answer as a fraction in lowest terms.", "{a} + {b} = ? (a fraction in lowest terms)"),
-    "-": ("What is {a} - {b}? Answer as a fraction in lowest terms.", "{a} - {b} = ? (a fraction in lowest terms)"),
+    "compare": (
+        *("Which is larger, {a} or {b}?", "Compare {a} and {b}: which one is larger?", "Larger: {a} or {b}?"),
+        *("Which fraction is larger, {a} or {b}?", "Which is bigger, {a} or {b}?", "What is more, {a} or {b}?"),
+        "Is {a} or {b} greater?",
+    ),
+    "reduce": (
+        *("Write {a} in lowest terms.", "Reduce the fraction {a}.", "Simplify {a}.", "Simplify the fraction {a}."),
+        *("What is {a} in lowest terms?", "Reduce {a} to lowest terms.", "What is {a} in its simplest form?"),
+    ),
+    "+": (
+        *("What is {a} + {b}? Answer as a fraction in lowest terms.", "{a} + {b} = ? (a fraction in lowest terms)"),
+        *("What is {a} + {b}?", "{a} + {b} = ?", "{a} + {b}", "Add {a} and {b}.", "What's {a} plus {b}?"),
+        *("Compute {a} + {b}.", "How much is {a} + {b}?", "What is the sum of {a} and {b}?"),
+    ),
+    "-": (
+        *("What is {a} - {b}? Answer as a fraction in lowest terms.", "{a} - {b} = ? (a fraction in lowest terms)"),
+        *("What is {a} - {b}?", "{a} - {b} = ?", "{a} - {b}", "Subtract {b} from {a}.", "What's {a} minus {b}?"),
+        *("Compute {a} - {b}.", "How much is {a} - {b}?", "Take {b} away from {a}."),
+    ),
 }
 
 OPENINGS = {
@@ -51,7 +67,7 @@ class Fractions(TextFamily):
         if kind == "reduce":
             (top, bottom), times = _fraction(rng, 12), rng.randint(2, 9)
             whole = top * times, bottom * times
-            question = rng.choice(WORDINGS[kind]).format(a=_text(whole))
+            question = asked(rng, WORDINGS[kind], a=_text(whole))
             return self.ask(question, [kind, *whole], key=f"{kind} {_text(whole)}")
         while True:
             a, b = _fraction(rng, LARGEST[level]), _fraction(rng, LARGEST[level])
@@ -59,7 +75,7 @@ class Fractions(TextFamily):
             if a[1] != b[1] and (kind == "compare" or (value > 0 and value.denominator > 1)):
                 break
         pair = (a, b) if kind == "-" else sorted((a, b))
-        question = rng.choice(WORDINGS[kind]).format(a=_text(a), b=_text(b))
+        question = asked(rng, WORDINGS[kind], a=_text(a), b=_text(b))
         return self.ask(question, [kind, *a, *b], key=f"{kind} {_text(pair[0])} {_text(pair[1])}")
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:

@@ -7,6 +7,7 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import briefly, fully, statement, steps, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 
 SIZES = {1: {"gcd": (150, 3)}, 2: {"gcd": (250, 3), "lcm": (60, 3)}, 3: {"gcd": (399, 4), "lcm": (99, 3)}}
 """Level: what is asked, up to which number, and in how many of Euclid's steps at most."""
@@ -19,14 +20,16 @@ MOST_TIMES = 9
 
 WORDINGS = {
     "gcd": (
-        "What is the greatest common divisor of {a} and {b}?",
-        "gcd({a}, {b}) = ?",
-        "Find the largest number that divides both {a} and {b}.",
+        *("What is the greatest common divisor of {a} and {b}?", "gcd({a}, {b}) = ?", "Compute gcd({a}, {b})."),
+        *("What is the gcd of {a} and {b}?", "What's the gcd of {a} and {b}?", "GCD of {a} and {b}?"),
+        *("Find the greatest common divisor of {a} and {b}.", "Find the largest number that divides both {a} and {b}."),
+        *("What is the largest number that divides {a} and {b}?", "What is the highest common factor of {a} and {b}?"),
     ),
     "lcm": (
-        "What is the least common multiple of {a} and {b}?",
-        "lcm({a}, {b}) = ?",
-        "Find the smallest number that both {a} and {b} divide.",
+        *("What is the least common multiple of {a} and {b}?", "lcm({a}, {b}) = ?", "Compute lcm({a}, {b})."),
+        *("What is the lcm of {a} and {b}?", "What's the lcm of {a} and {b}?", "LCM of {a} and {b}?"),
+        *("Find the least common multiple of {a} and {b}.", "Find the smallest number that both {a} and {b} divide."),
+        *("What is the smallest common multiple of {a} and {b}?", "Find the lowest common multiple of {a} and {b}."),
     ),
 }
 
@@ -52,7 +55,7 @@ class GcdLcm(TextFamily):
             easy = len(pairs) <= longest and all(x // y <= MOST_TIMES for x, y in pairs)
             if easy and a != b and gcd(a, b) == divisor and (kind == "gcd" or min(a, b) // divisor <= MOST_TIMES):
                 break
-        question = rng.choice(WORDINGS[kind]).format(a=a, b=b)
+        question = asked(rng, WORDINGS[kind], a=a, b=b)
         # Whoever knows the one of a pair nearly knows the other.
         return self.ask(question, [kind, a, b], key=f"{min(a, b)} {max(a, b)}")
 

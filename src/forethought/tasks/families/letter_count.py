@@ -7,6 +7,7 @@ from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.pools import drawn_apart, pool
 from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict
 from forethought.tasks.spelling import words
+from forethought.tasks.wording import asked
 
 SHAPES = {1: (1, 3, 10), 2: (2, 3, 7), 3: (4, 3, 8)}
 """Level: how many words, and of how many letters, from and to."""
@@ -15,7 +16,21 @@ WORDINGS = (
     'How often does the letter "{letter}" occur in {words}? Answer with a number.',
     'How many times is "{letter}" in {words}? Answer with the number only.',
     'Count the letter "{letter}" in {words}. Answer with a number.',
+    *(
+        'How many "{letter}" are in {words}?',
+        "How many {letter}'s are in {words}?",
+        "How many {letter}'s are there in {words}?",
+    ),
+    *(
+        "Count the {letter}'s in {words}.",
+        'How often is "{letter}" in {words}?',
+        "Count the letter {letter} in {words}.",
+    ),
+    *("How many times does the letter {letter} occur in {words}?", "How many times is {letter} in {words}?"),
+    *("How many letters {letter} does one find in {words}?", 'How many times does "{letter}" appear in {words}?'),
 )
+QUOTED = 0.6
+"""How often the words stand in quotation marks."""
 ABSENT = "aeioulnrst"
 """Of the letters that don't occur, only common ones are asked for."""
 
@@ -36,7 +51,8 @@ class LetterCount(TextFamily):
         def drawn(split: Split) -> Draft:
             total = rng.choices(range(len(CHANCES[level])), CHANCES[level])[0]
             chosen, letter = _with_total(rng, pool(words(least, most), split), count, total)
-            question = rng.choice(WORDINGS).format(letter=letter, words=_listed([f'"{word}"' for word in chosen]))
+            mark = '"' if rng.random() < QUOTED else ""
+            question = asked(rng, WORDINGS, letter=letter, words=_listed([f"{mark}{word}{mark}" for word in chosen]))
             return self.ask(question, {"letter": letter, "words": chosen}, key=f"{letter}/{' '.join(sorted(chosen))}")
 
         return drawn_apart(self.name, rng, drawn)

@@ -10,6 +10,7 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import Operator, briefly, result, statement, steps, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked, squeezed
 
 SIZES = {1: (3, 12, 12), 2: (4, 12, 9), 3: (5, 20, 40)}
 """Level: how many numbers, the largest of them, and the largest that is multiplied."""
@@ -17,7 +18,10 @@ SIZES = {1: (3, 12, 12), 2: (4, 12, 9), 3: (5, 20, 40)}
 MOST = 200
 """No step goes beyond it, and none below 1."""
 
-WORDINGS = ("What is {it}?", "Compute {it}.", "{it} = ?", "Work out {it}.")
+WORDINGS = (
+    *("What is {it}?", "Compute {it}.", "{it} = ?", "Work out {it}.", "{it}", "{it} =", "How much is {it}?"),
+    *("Calculate {it}.", "What's {it}?", "Evaluate {it}.", "What is the value of {it}?"),
+)
 
 OPENINGS = ("Brackets first, then *, then + and -", "Step by step")
 
@@ -41,7 +45,7 @@ class MixedArithmetic(TextFamily):
             if drawn and "*" in drawn[0] and re.search("[+-]", drawn[0]):
                 break
         shown = re.sub(r"[-+*]", r" \g<0> ", drawn[0]).replace("*", rng.choice("×*"))
-        return self.ask(rng.choice(WORDINGS).format(it=shown), drawn[0], key=ordered(drawn[0]))
+        return self.ask(asked(rng, WORDINGS, it=squeezed(rng, shown)), drawn[0], key=ordered(drawn[0]))
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         lines: list[str] = []

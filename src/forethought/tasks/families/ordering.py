@@ -7,6 +7,7 @@ from typing import Any, Final
 from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import addressed
 from forethought.tasks.words import NAMES
 from forethought.tasks.written import sure
 
@@ -21,7 +22,7 @@ RELATIONS: Final = (
     ("stronger", "weaker", "strongest", "weakest"),
 )
 PLACES: Final = ("", "second ", "third ")
-FORMS: Final = ("Answer with the name.", "Answer with the name only.", "Give only the name.")
+FORMS: Final = (" Answer with the name.", " Answer with the name only.", " Give only the name.", "", "")
 
 
 class Ordering(TextFamily):
@@ -42,8 +43,8 @@ class Ordering(TextFamily):
             for (high, low), turn in zip(links, turned, strict=True)
         ]
         place = rng.randrange(len(chain))
-        asked, found = _asked(rng, chain, place, most, least)
-        question = f"{' '.join(facts)} {asked} {rng.choice(FORMS)}"
+        wanted, found = _asked(rng, chain, place, most, least)
+        question = addressed(rng, f"{' '.join(facts)} {wanted}{rng.choice(FORMS)}")
         gold = {"chain": chain, "links": [list(link) for link in links], "found": found, "answer": chain[place]}
         return self.ask(question, gold, key=f"{'>'.join(chain)} {place}")
 

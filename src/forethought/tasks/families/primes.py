@@ -10,6 +10,7 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import fully, statement, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23)
 
@@ -31,13 +32,31 @@ LARGEST_FACTOR = {2: 13, 3: 19}
 
 WORDINGS = {
     "which": (
-        "Which of these is prime: {it}?",
-        "One of {it} is a prime number. Which one?",
-        "Find the prime number: {it}.",
+        *(
+            "Which of these is prime: {it}?",
+            "One of {it} is a prime number. Which one?",
+            "Find the prime number: {it}.",
+        ),
+        *("Which one is prime: {it}?", "Which of {it} is a prime number?", "Only one of {it} is prime. Which?"),
+        "Which number is prime, {either}?",
     ),
-    "is": ("Is {it} a prime number? Answer yes or no.", "Is {it} prime? Answer with yes or no only."),
-    "next": ("What is the next prime number after {it}?", "Find the smallest prime greater than {it}."),
-    "factor": ("What is the smallest prime factor of {it}?", "Find the smallest prime that divides {it}."),
+    "is": (
+        *("Is {it} a prime number? Answer yes or no.", "Is {it} prime? Answer with yes or no only."),
+        *("Is {it} prime?", "Is {it} a prime number?", "Is the number {it} prime?", "Is {it} prime, yes or no?"),
+    ),
+    "next": (
+        *("What is the next prime number after {it}?", "Find the smallest prime greater than {it}."),
+        *(
+            "What's the next prime after {it}?",
+            "Which prime comes next after {it}?",
+            "Name the first prime above {it}.",
+        ),
+    ),
+    "factor": (
+        *("What is the smallest prime factor of {it}?", "Find the smallest prime that divides {it}."),
+        *("What's the smallest prime factor of {it}?", "Name the smallest prime factor of {it}."),
+        "Which is the smallest prime number that divides {it}?",
+    ),
 }
 
 
@@ -55,7 +74,9 @@ class Primes(TextFamily):
     def draw(self, rng: Random, level: int) -> Draft:
         kind = rng.choice(sorted(RANGES[level]))
         numbers = _numbers(rng, level, kind)
-        question = rng.choice(WORDINGS[kind]).format(it=", ".join(map(str, numbers)))
+        shown = [str(number) for number in numbers]
+        either = f"{', '.join(shown[:-1])} or {shown[-1]}"
+        question = asked(rng, WORDINGS[kind], it=", ".join(shown), either=either)
         return self.ask(question, [kind, *numbers], key=f"{kind} {' '.join(map(str, sorted(numbers)))}")
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:

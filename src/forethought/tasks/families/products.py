@@ -7,11 +7,16 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import briefly, fully, plus, statement, times, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked, squeezed
 
 FACTORS = {1: (11, 299, 2, 9), 2: (300, 999, 3, 9), 3: (12, 99, 12, 99)}
 """Level: between which numbers each of the two factors lies."""
 
-WORDINGS = ("What is {a} × {b}?", "Compute {a} * {b}.", "{a} × {b} = ?", "What is {a} times {b}?")
+WORDINGS = (
+    *("What is {it}?", "Compute {it}.", "{it} = ?", "{it}", "{it} =", "How much is {it}?", "Calculate {it}."),
+    *("What is {a} times {b}?", "What's {a} times {b}?", "How much is {a} times {b}?"),
+    *("Multiply {a} by {b}.", "Multiply {a} and {b}.", "What is the product of {a} and {b}?"),
+)
 
 CHECKS = ("Check by parts", "Another way")
 
@@ -31,7 +36,8 @@ class Products(TextFamily):
         least, most, low, high = FACTORS[level]
         a, b = rng.randint(least, most), rng.choice([number for number in range(low, high + 1) if number % 10])
         first, second = rng.sample((a, b), 2)
-        question = rng.choice(WORDINGS).format(a=first, b=second)
+        shown = squeezed(rng, f"{first} {rng.choice('×*x')} {second}")
+        question = asked(rng, WORDINGS, it=shown, a=first, b=second)
         return self.ask(question, [a, b], key="*".join(map(str, sorted((a, b)))))
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:

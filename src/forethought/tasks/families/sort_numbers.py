@@ -5,6 +5,7 @@ from random import Random
 from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import asked
 from forethought.tasks.written import sure
 
 COUNTS = {1: 3, 2: 5, 3: 7}
@@ -14,8 +15,14 @@ WORDINGS = (
     "Sort these numbers from {order}: {numbers}. Answer with the numbers, separated by commas.",
     "Put {numbers} in order, {order}. Answer with the list only, separated by commas.",
     "Write {numbers} from {order}, separated by commas.",
+    *("Sort {numbers} from {order}.", "Sort these numbers from {order}: {numbers}.", "Sort from {order}: {numbers}"),
+    *("Order {numbers} from {order}.", "Arrange {numbers} from {order}.", "Put {numbers} in {way} order."),
+    *("Sort {numbers} in {way} order.", "Put these numbers in {way} order: {numbers}.", "List {numbers} from {order}."),
 )
-UP, DOWN = "smallest to largest", "largest to smallest"
+PLAIN = ("Sort these numbers: {numbers}.", "Sort {numbers}.", "Put {numbers} in order.", "Order these: {numbers}.")
+"""Nobody has to say that the smallest is first."""
+UP = ("smallest to largest", "smallest to largest", "least to greatest", "low to high")
+DOWN = ("largest to smallest", "largest to smallest", "greatest to least", "high to low")
 
 
 class SortNumbers(TextFamily):
@@ -30,7 +37,9 @@ class SortNumbers(TextFamily):
         numbers = rng.sample(range(1, MOST + 1), COUNTS[level])
         while numbers == sorted(numbers, reverse=down):
             rng.shuffle(numbers)
-        question = rng.choice(WORDINGS).format(order=DOWN if down else UP, numbers=", ".join(map(str, numbers)))
+        order, way = rng.choice(DOWN if down else UP), "descending" if down else "ascending"
+        wordings = WORDINGS if down else (*WORDINGS, *PLAIN)
+        question = asked(rng, wordings, order=order, way=way, numbers=", ".join(map(str, numbers)))
         key = f"{'down' if down else 'up'} {sorted(numbers)}"
         return self.ask(question, {"numbers": numbers, "down": down}, key=key)
 

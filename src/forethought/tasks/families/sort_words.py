@@ -10,6 +10,7 @@ from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.pools import drawn_apart, pool
 from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict
 from forethought.tasks.spelling import spelled, words
+from forethought.tasks.wording import asked
 from forethought.tasks.written import sure
 
 COUNTS = {1: 3, 2: 4, 3: 5}
@@ -19,6 +20,9 @@ WORDINGS = (
     "Sort these words alphabetically: {words}. Answer with the words, separated by commas.",
     "Put {words} in alphabetical order. Answer with the list only, separated by commas.",
     "Write {words} in the order of a dictionary, separated by commas.",
+    *("Sort {words} alphabetically.", "Sort these words: {words}.", "Sort these words alphabetically: {words}."),
+    *("Alphabetize {words}.", "Alphabetize these words: {words}.", "List {words} in alphabetical order."),
+    *("Put these words in alphabetical order: {words}.", "Arrange {words} from A to Z.", "Order {words} from A to Z."),
 )
 
 
@@ -38,7 +42,7 @@ class SortWords(TextFamily):
             chosen = _chosen(rng, split, level)
             while chosen == sorted(chosen):
                 rng.shuffle(chosen)
-            question = rng.choice(WORDINGS).format(words=", ".join(chosen))
+            question = asked(rng, WORDINGS, words=", ".join(chosen))
             return self.ask(question, chosen, key=" ".join(sorted(chosen)))
 
         return drawn_apart(self.name, rng, drawn)

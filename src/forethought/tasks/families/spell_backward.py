@@ -7,11 +7,19 @@ from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.pools import drawn_apart, marked, pool
 from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict
 from forethought.tasks.spelling import spelled, words
+from forethought.tasks.wording import asked
 
 APART = (
     'Spell "{word}" backward. Write the letters with spaces between them.',
     'What are the letters of "{word}" from last to first? Separate them with spaces.',
     'Spell the word "{word}" in reverse, with a space between the letters.',
+    *(
+        'Spell "{word}" backward.',
+        "Spell {word} backward.",
+        "Spell {word} backwards.",
+        "How do you spell {word} backward?",
+    ),
+    *('Spell "{word}" backwards, letter by letter.', "Spell the word {word} from the last letter to the first."),
 )
 BOTH = (
     'Spell "{word}" and "{other}" backward, with spaces between the letters and a comma between the words.',
@@ -21,6 +29,8 @@ TOGETHER = (
     'Write "{word}" backward, as one word.',
     'Reverse the word "{word}". Answer with one word.',
     'What is "{word}" read from right to left? Answer with one word.',
+    *('Reverse "{word}".', "Reverse the word {word}.", 'Write "{word}" backward.', "Write the word {word} backwards."),
+    *('What is "{word}" backwards?', "What is the word {word} in reverse?", "Turn the word {word} around."),
 )
 
 LETTERS = {1: (3, 6), 2: (6, 10), 3: (4, 9)}
@@ -45,7 +55,7 @@ class SpellBackward(TextFamily):
             both = level == 2 and rng.random() < 0.5
             chosen = rng.sample(pool(words(*(SHORT if both else LETTERS[level])), split), 2 if both else 1)
             wordings = TOGETHER if level == 3 else BOTH if both else APART
-            question = rng.choice(wordings).format(word=chosen[0], other=chosen[-1])
+            question = asked(rng, wordings, word=chosen[0], other=chosen[-1])
             answer = ", ".join(word[::-1] if level == 3 else spelled(word[::-1]) for word in chosen)
             # Of the words that the test may use, only every fifth is by itself a key of the test. Those are too few.
             key = marked(self.name, " ".join(chosen), split)

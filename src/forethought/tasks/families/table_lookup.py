@@ -38,8 +38,8 @@ class TableLookup(TextFamily):
         question, gold = (_cell, _compared, _combined)[level - 1](rng, columns, rows)
         table = "\n".join(" | ".join(map(str, row)) for row in (columns, *rows))
         gold |= {"columns": columns, "rows": rows}
-        form = rng.choice(("Answer only that.", "Give only the answer.", "Answer with one word or number."))
-        text = f"{table}\n\n{question} {form}" if rng.random() < 0.5 else f"{question} {form}\n\n{table}"
+        form = rng.choice((" Answer only that.", " Give only the answer.", " Answer with one word or number.", "", ""))
+        text = f"{table}\n\n{question}{form}" if rng.random() < 0.5 else f"{question}{form}\n\n{table}"
         return self.ask(text, gold, key=f"{table}/{question}")
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
+from forethought.tasks.wording import addressed
 from forethought.tasks.words import NAMES
 from forethought.tasks.written import added, divided, sure, taken, times
 
@@ -20,7 +21,7 @@ class Setting:
 
     things: tuple[str, ...]
     start: str
-    groups: str
+    groups: tuple[str, ...]
     gains: tuple[str, ...]
     losses: tuple[str, ...]
     shared: str
@@ -31,38 +32,50 @@ SETTINGS: Final = (
     Setting(
         ("apples", "books", "cards", "coins", "eggs", "marbles", "pencils", "shells", "stamps", "stickers", "cookies"),
         "{who} has {n} {thing}.",
-        "{who} has {n} bags of {m} {thing} each.",
-        ("{who} buys {n} more {thing}.", "{other} gives {who} {n} {thing}.", "{who} finds {n} {thing}."),
-        ("{who} gives {n} {thing} to {other}.", "{who} loses {n} {thing}.", "{who} sells {n} {thing}."),
+        ("{who} has {n} bags of {m} {thing} each.", "Each bag holds {m} {thing}. {who} has {n} bags."),
+        (
+            *("{who} buys {n} more {thing}.", "{other} gives {who} {n} {thing}.", "{who} finds {n} {thing}."),
+            *("{who} gets {n} more.", "Then {who} finds another {n} {thing}."),
+        ),
+        (
+            *("{who} gives {n} {thing} to {other}.", "{who} loses {n} {thing}.", "{who} sells {n} {thing}."),
+            *("{who} gives away {n}.", "{other} takes {n} of them.", "Then {who} loses {n} of them."),
+        ),
         "{who} shares the {thing} equally among {n} friends. How many {thing} does each friend get?",
-        ("How many {thing} does {who} have now?", "How many {thing} are left for {who}?"),
+        (
+            *("How many {thing} does {who} have now?", "How many {thing} are left for {who}?"),
+            *("How many {thing} has {who} now?", "How many {thing} are there now?", "How many {thing} is that?"),
+        ),
     ),
     Setting(
         ("liters of water", "liters of milk", "liters of juice"),
         "A tank holds {n} {thing}.",
-        "{who} fills a tank with {n} cans of {m} {thing} each.",
+        ("{who} fills a tank with {n} cans of {m} {thing} each.",),
         ("{who} pours in {n} liters more.", "{who} adds {n} liters."),
         ("{who} takes out {n} liters.", "{n} liters run out."),
         "All of it is filled into {n} equal bottles. How many liters are in each bottle?",
-        ("How many liters are in the tank now?",),
+        ("How many liters are in the tank now?", "How many liters does the tank hold now?", "How many liters is that?"),
     ),
     Setting(
         ("people", "passengers", "children"),
         "A train has {n} {thing} on it.",
-        "A train has {n} cars with {m} {thing} each.",
+        ("A train has {n} cars with {m} {thing} each.", "Each car of a train holds {m} {thing}. It has {n} cars."),
         ("At a station {n} {thing} get on.", "Then {n} more {thing} board it."),
         ("At a station {n} {thing} get off.", "Then {n} {thing} leave it."),
         "At the end all {thing} form {n} equal groups. How many are in each group?",
-        ("How many {thing} are on the train now?",),
+        ("How many {thing} are on the train now?", "How many {thing} is that?", "How many {thing} are there now?"),
     ),
     Setting(
         ("dollars", "euros"),
         "{who} has {n} {thing}.",
-        "{who} works {n} hours for {m} {thing} an hour.",
+        ("{who} works {n} hours for {m} {thing} an hour.", "{who} sells {n} pens for {m} {thing} each."),
         ("{who} earns {n} {thing}.", "{who} gets {n} {thing} from {other}."),
         ("{who} spends {n} {thing} on a book.", "{who} pays {n} {thing} for lunch."),
         "{who} saves it in {n} equal parts. How many {thing} is each part?",
-        ("How many {thing} does {who} have now?", "How many {thing} does {who} have left?"),
+        (
+            *("How many {thing} does {who} have now?", "How many {thing} does {who} have left?"),
+            *("How much does {who} have now?", "How many {thing} is that?"),
+        ),
     ),
 )
 DISTRACTORS: Final = (
@@ -73,6 +86,7 @@ DISTRACTORS: Final = (
     "It is {n} degrees outside.",
 )
 IDLE: Final = ("not needed.", "no matter.")
+FORMS: Final = (" Answer with a number.", " Answer with a number.", " Give only the number.", "", "", "")
 
 
 class WordProblems(TextFamily):
@@ -91,7 +105,7 @@ class WordProblems(TextFamily):
         for operator, n in steps:
             match operator:
                 case "*":
-                    sentences = [setting.groups.format(n=n, m=start, **names)]
+                    sentences = [rng.choice(setting.groups).format(n=n, m=start, **names)]
                 case "/":
                     sentences.append(setting.shared.format(n=n, **names))
                 case _:
@@ -109,7 +123,7 @@ class WordProblems(TextFamily):
             question += " " + rng.choice(setting.asked).format(**names)
         gold = {"start": start, "steps": worked, "told": told}
         key = f"{start}{''.join(f'{operator}{n}' for operator, n in steps)}"
-        return self.ask(f"{question} Answer with a number.", gold, key=key)
+        return self.ask(addressed(rng, question + rng.choice(FORMS)), gold, key=key)
 
     def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         start: int = problem.gold["start"]
