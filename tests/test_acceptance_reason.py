@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -55,10 +56,10 @@ def measured(name: str, names: list[str], problems: int, samples: int) -> Measur
     )
 
 
-def run_of(directory: Path, stage: str, seed: int) -> None:
-    stages = [{"name": stage, "kind": "rl", "steps": 1, "families": EVERY}]
+def run_of(directory: Path, names: Sequence[str], seed: int) -> None:
+    stages = [{"name": name, "kind": "rl", "steps": 1, "families": EVERY} for name in names]
     run = Run.create(directory, Recipe.parse(RECIPE | {"seed": seed, "stages": stages}, "test"))
-    run.append(ESTIMATES, [{"stage": stage, **COST, "found": {"seconds": 100.0}}])
+    run.append(ESTIMATES, [{"stage": name, **COST, "found": {"seconds": 100.0 / len(names)}} for name in names])
 
 
 @pytest.fixture
@@ -89,9 +90,9 @@ def test_the_report_is_written_and_says_what_was_met(
 
     monkeypatch.setattr(reason, "everything", everything)
     monkeypatch.setattr(reason, "subjects_of", subjects_of)
-    for seed, (name, stage) in enumerate({"default": "rl", "seed-2": "rl", "seed-3": "rl"}.items(), 1):
-        run_of(tmp_path / "runs" / name, stage, seed)
-    run_of(tmp_path / "runs" / "continued", "continued", 1)
+    for seed, name in enumerate(("default", "seed-2", "seed-3"), 1):
+        run_of(tmp_path / "runs" / name, reason.LEARNING, seed)
+    run_of(tmp_path / "runs" / "continued", ["continued"], 1)
     output = tmp_path / "results" / "reason.json"
     arguments = ["reason", "--runs", str(tmp_path / "runs"), "--output", str(output)]
     monkeypatch.setattr(sys, "argv", arguments)

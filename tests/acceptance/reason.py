@@ -50,7 +50,8 @@ that decide."""
 EFFORT = "medium"
 LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
-COLD, RL, CONTINUED = "cold-3", "rl", "continued"
+COLD, LEARNING, CONTINUED = "cold-4", ("rl-1", "rl-2"), "continued"
+"""The stages: the cold start, those of reinforcement learning, and the rival."""
 STAGES = ("cold", "rl")
 """Who is measured in every way."""
 AS_SERVED = (*STAGES, CONTINUED)
@@ -155,8 +156,8 @@ def subjects_of(runs: Path, settings: Settings) -> dict[str, Checkpoint]:
     """Who is measured, in this order."""
     subjects = {
         "cold": made_by(runs / "default", COLD, settings),
-        "rl": made_by(runs / "default", RL, settings),
-        **{seed: made_by(runs / seed, RL, settings) for seed in SEEDS},
+        "rl": made_by(runs / "default", LEARNING[-1], settings),
+        **{seed: made_by(runs / seed, LEARNING[-1], settings) for seed in SEEDS},
         CONTINUED: made_by(runs / CONTINUED, CONTINUED, settings),
     }
     return subjects | {"base": resolve(Run.open(runs / "default").recipe.base, settings)}
@@ -218,7 +219,9 @@ def same_learning(runs: Iterable[Run]) -> bool:
     """Whether these runs of reinforcement learning differ in their seeds, and in nothing that is learned."""
     watched = {"alarms", "save_every", "show_every"}
     recipes = [run.recipe for run in runs]
-    plans = [recipe.stages[-1].model_dump(exclude=watched) for recipe in recipes]
+    plans = [
+        [stage.model_dump(exclude=watched) for stage in recipe.stages if stage.name in LEARNING] for recipe in recipes
+    ]
     return (
         len({recipe.seed for recipe in recipes}) == len(recipes)
         and all(plan == plans[0] for plan in plans)
@@ -229,15 +232,15 @@ def same_learning(runs: Iterable[Run]) -> bool:
 def same_clock(costs: dict[str, dict[str, Any]]) -> bool:
     """Whether the rival had as long as reinforcement learning, on such a machine, and computed as exactly."""
     rl, rival = costs["rl"], costs[CONTINUED]
-    machines = [{key: cost[key] for key in ("device", "processor", "threads", "dtype")} for cost in (rl, rival)]
-    return machines[0] == machines[1] and rival["found"]["seconds"] >= 0.99 * rl["found"]["seconds"]
+    one_machine = rl["machines"] == rival["machines"] and len(rl["machines"]) == 1
+    return one_machine and rival["seconds"] >= 0.99 * rl["seconds"]
 
 
 def conditions(
     costs: dict[str, dict[str, Any]], runs: Iterable[Run], digests: dict[str, str], shipped: str
 ) -> dict[str, bool]:
-    """What makes these runs comparable, known before anything is measured: `costs` are those of everybody's last stage,
-    and `shipped` is the digest of the model in the package."""
+    """What makes these runs comparable, known before anything is measured: `costs` are those of learning after the cold
+    start, and `shipped` is the digest of the model in the package."""
     return {
         "three runs of the same reinforcement learning have seeds of their own": same_learning(runs),
         "all of them began with the same cold start": {cost["began"] for cost in costs.values()} == {digests["cold"]},
@@ -294,9 +297,9 @@ def main() -> None:
     settings = load_settings()
     runs = {name: Run.open(options.runs / name) for name in ("default", *SEEDS)}
     costs = {
-        "rl": cost_of(options.runs / "default", RL),
-        **{seed: cost_of(options.runs / seed, RL) for seed in SEEDS},
-        CONTINUED: cost_of(options.runs / CONTINUED, CONTINUED),
+        "rl": cost_of(options.runs / "default", LEARNING),
+        **{seed: cost_of(options.runs / seed, LEARNING) for seed in SEEDS},
+        CONTINUED: cost_of(options.runs / CONTINUED, [CONTINUED]),
     }
     subjects = subjects_of(options.runs, settings)
     digests = {name: checkpoint.digest() for name, checkpoint in subjects.items()}

@@ -63,7 +63,7 @@ def _gains(figures: dict[str, Any]) -> str:
     rows.append(("RL over its cold start, both sampled as they are served", *_gain(figures["served_gain"])))
     rows.append(("RL over the cold start, continued, both as served", *_gain(figures["served_over_continued"])))
     rows.append(("RL over its cold start, pass@8", *_gain(figures["pass_8"])))
-    seconds = {name: cost["found"]["seconds"] for name, cost in figures["costs"].items()}
+    seconds = {name: cost["seconds"] for name, cost in figures["costs"].items()}
     return (
         "## Gains, problem by problem\n\n"
         + _table(("", "points", "p", "problems"), rows)

@@ -40,15 +40,23 @@ def made_by(run: Path, stage: str, settings: Settings) -> Checkpoint:
     return resolve(str(Run.open(run).checkpoint(stage)), settings)
 
 
-def cost_of(run: Path, stage: str) -> dict[str, Any]:
-    """What a stage took, where, and what it began with, as `estimates.jsonl` has it. Raises `TrainError` when it is not
-    over."""
-    costs = [cost for cost in Run.open(run).lines(ESTIMATES) if cost["stage"] == stage]
-    if not costs:
-        raise TrainError(
-            f"The stage {stage} of {run} is not over.", f"Go on with it: forethought train --resume --run {run}."
-        )
-    return costs[-1]
+def cost_of(run: Path, stages: Sequence[str]) -> dict[str, Any]:
+    """What these stages of a run took together (`seconds`), on which machines and how exactly, and what the first of
+    them began with, as `estimates.jsonl` has it. Raises `TrainError` when one is not over."""
+    costs = {cost["stage"]: cost for cost in Run.open(run).lines(ESTIMATES)}
+    for stage in stages:
+        if stage not in costs:
+            raise TrainError(
+                f"The stage {stage} of {run} is not over.", f"Go on with it: forethought train --resume --run {run}."
+            )
+    parts = [costs[stage] for stage in stages]
+    machines = {tuple(str(cost[key]) for key in ("device", "processor", "threads", "dtype")) for cost in parts}
+    return {
+        "stages": list(stages),
+        "began": parts[0]["began"],
+        "machines": sorted(" ".join(machine) for machine in machines),
+        "seconds": sum(cost["found"]["seconds"] for cost in parts),
+    }
 
 
 def cells_of(names: Iterable[str], levels: Sequence[int] = ()) -> list[Cell]:
