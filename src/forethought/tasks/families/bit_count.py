@@ -14,14 +14,22 @@ SIZES = {1: ((8, 11), (16, 255)), 2: ((12, 16), (256, 1023)), 3: ((17, 24), (102
 
 WORDINGS = {
     "bits": (
-        *("How many ones are in {it}?", "Count the 1s in the bit string {it}.", "How often does 1 occur in {it}?"),
-        *("How many 1s are in {it}?", "Count the ones in {it}.", "How many 1s does {it} have?"),
-        *("What is the number of ones in {it}?", "How many times does 1 occur in {it}?"),
+        "How many ones are in {it}?",
+        "Count the 1s in the bit string {it}.",
+        "How often does 1 occur in {it}?",
+        "How many 1s are in {it}?",
+        "Count the ones in {it}.",
+        "How many 1s does {it} have?",
+        "What is the number of ones in {it}?",
+        "How many times does 1 occur in {it}?",
     ),
     "number": (
-        *("How many ones are in the binary form of {it}?", "Write {it} in binary: how many 1s are there?"),
-        *("How many bits are set in the number {it}?", "How many 1s does {it} have in binary?"),
-        *("Count the ones in the binary form of {it}.", "How many ones has {it} in binary?"),
+        "How many ones are in the binary form of {it}?",
+        "Write {it} in binary: how many 1s are there?",
+        "How many bits are set in the number {it}?",
+        "How many 1s does {it} have in binary?",
+        "Count the ones in the binary form of {it}.",
+        "How many ones has {it} in binary?",
     ),
 }
 

@@ -14,50 +14,48 @@ from forethought.tasks.wording import asked
 LEAP: Final = (
     "Which of these years is a leap year: {years}? Answer with the year.",
     "One of the years {years} is a leap year. Which? Answer with the year only.",
-    *("Which of {years} is a leap year?", "Which year is a leap year: {years}?", "Find the leap year: {years}."),
+    "Which of {years} is a leap year?",
+    "Which year is a leap year: {years}?",
+    "Find the leap year: {years}.",
     "Only one of {years} is a leap year. Which one?",
 )
 LATER: Final = (
     "Today is {day}. What day of the week is it in {n} days? Answer with the day only.",
     "It is {day}. Which weekday comes {n} days later? Answer with one word.",
-    *("Today is {day}. What day is it in {n} days?", "If today is {day}, what day is it in {n} days?"),
-    *("What day of the week comes {n} days after {day}?", "It's {day}. What day will it be {n} days from now?"),
+    "Today is {day}. What day is it in {n} days?",
+    "If today is {day}, what day is it in {n} days?",
+    "What day of the week comes {n} days after {day}?",
+    "It's {day}. What day will it be {n} days from now?",
     "Today is {day}. Which day of the week will it be in {n} days?",
 )
 EARLIER: Final = (
     "Today is {day}. What day of the week was it {n} days ago? Answer with the day only.",
     "It is {day}. Which weekday was {n} days earlier? Answer with one word.",
-    *("Today is {day}. What day was it {n} days ago?", "If today is {day}, what day was it {n} days ago?"),
-    *(
-        "Which day of the week was {n} days earlier than {day}?",
-        "It's {day}. Which day of the week was it {n} days ago?",
-    ),
+    "Today is {day}. What day was it {n} days ago?",
+    "If today is {day}, what day was it {n} days ago?",
+    "Which day of the week was {n} days earlier than {day}?",
+    "It's {day}. Which day of the week was it {n} days ago?",
 )
 BETWEEN: Final = (
     "How many days later than {first} {year} is {last}? Answer with a number.",
     "In {year}, how many days after {first} is {last}? Answer with the number only.",
-    *(
-        "How many days are there from {first} to {last} {year}?",
-        "How many days is it from {first} to {last} in {year}?",
-    ),
-    *("How many days after {first} {year} is {last}?", "It is {first} {year}. In how many days is {last}?"),
+    "How many days are there from {first} to {last} {year}?",
+    "How many days is it from {first} to {last} in {year}?",
+    "How many days after {first} {year} is {last}?",
+    "It is {first} {year}. In how many days is {last}?",
 )
 AFTER: Final = (
     "What date is {n} days after {first} {year}? Answer like 5 May.",
     "In {year}, which date comes {n} days after {first}? Answer with day and month, like 5 May.",
-    *(
-        "It is {first} {year}. What date is it in {n} days? Answer like 5 May.",
-        "What date is {n} days after {first} {year}?",
-    ),
+    "It is {first} {year}. What date is it in {n} days? Answer like 5 May.",
+    "What date is {n} days after {first} {year}?",
     "Which date is {n} days later than {first} {year}?",
 )
 WEEKDAY: Final = (
     "In {year}, {first} is a {day}. What day of the week is {last}? Answer with the day only.",
     "{first} {year} is a {day}. Which weekday is {last} of that year? Answer with one word.",
-    *(
-        "In {year}, {first} is a {day}. What day is {last}?",
-        "{first} {year} is a {day}. What day of the week is {last}?",
-    ),
+    "In {year}, {first} is a {day}. What day is {last}?",
+    "{first} {year} is a {day}. What day of the week is {last}?",
     "If {first} {year} is a {day}, which day of the week is {last} of that year?",
 )
 LEAP_CENTURIES: Final = (1600, 2000, 2400)

@@ -16,14 +16,36 @@ DIFFERENCES = 0.35
 """How often two numbers are subtracted."""
 
 SUMS = (
-    *("What is {it}?", "Compute {it}.", "{it} = ?", "Add up: {it}.", "{it}", "{it} =", "How much is {it}?"),
-    *("Calculate {it}.", "What is {spoken}?", "What's {spoken}?", "How much is {spoken}?"),
-    *("Add {listed}.", "What is the sum of {listed}?", "Can you add {listed}?", "What do {listed} add up to?"),
+    "What is {it}?",
+    "Compute {it}.",
+    "{it} = ?",
+    "Add up: {it}.",
+    "{it}",
+    "{it} =",
+    "How much is {it}?",
+    "Calculate {it}.",
+    "What is {spoken}?",
+    "What's {spoken}?",
+    "How much is {spoken}?",
+    "Add {listed}.",
+    "What is the sum of {listed}?",
+    "Can you add {listed}?",
+    "What do {listed} add up to?",
 )
 MINUSES = (
-    *("What is {it}?", "Compute {it}.", "{it} = ?", "{it}", "{it} =", "How much is {it}?", "Calculate {it}."),
-    *("What is {a} minus {b}?", "What's {a} minus {b}?", "How much is {a} minus {b}?"),
-    *("Subtract {b} from {a}.", "Take {b} away from {a}.", "What is left of {a} without {b}?"),
+    "What is {it}?",
+    "Compute {it}.",
+    "{it} = ?",
+    "{it}",
+    "{it} =",
+    "How much is {it}?",
+    "Calculate {it}.",
+    "What is {a} minus {b}?",
+    "What's {a} minus {b}?",
+    "How much is {a} minus {b}?",
+    "Subtract {b} from {a}.",
+    "Take {b} away from {a}.",
+    "What is left of {a} without {b}?",
 )
 
 OPENINGS = ("Column by column", "From the ones up")

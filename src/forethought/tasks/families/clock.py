@@ -14,20 +14,22 @@ LATER: Final = (
     "What time is it {span} after {time}? Answer {form}.",
     "It is {time}. What time is it in {span}? Answer {form}.",
     "A film starts at {time} and takes {span}. When does it end? Answer {form}.",
-    *(
-        "What time is it {span} after {time}?",
-        "It is {time}. What time is it in {span}?",
-        "What is {span} after {time}?",
-    ),
-    *("It is {time} now. What time will it be in {span}?", "If it is {time}, what time will it be {span} later?"),
-    *("A class begins at {time} and lasts {span}. When is it over?", "What time comes {span} after {time}?"),
+    "What time is it {span} after {time}?",
+    "It is {time}. What time is it in {span}?",
+    "What is {span} after {time}?",
+    "It is {time} now. What time will it be in {span}?",
+    "If it is {time}, what time will it be {span} later?",
+    "A class begins at {time} and lasts {span}. When is it over?",
+    "What time comes {span} after {time}?",
 )
 EARLIER: Final = (
     "What time is it {span} before {time}? Answer {form}.",
     "It is {time}. What time was it {span} ago? Answer {form}.",
     "A train arrived at {time} after {span}. When did it leave? Answer {form}.",
-    *("What time is it {span} before {time}?", "It is {time}. What time was it {span} ago?"),
-    *("It is {time} now. What time was it {span} ago?", "What is {span} before {time}?"),
+    "What time is it {span} before {time}?",
+    "It is {time}. What time was it {span} ago?",
+    "It is {time} now. What time was it {span} ago?",
+    "What is {span} before {time}?",
     "I have to be there at {time}, and the way takes {span}. When do I have to leave?",
 )
 PASSED: Final = (

@@ -12,8 +12,15 @@ from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.wording import asked, squeezed
 
 WORDINGS = (
-    *("What is {it}?", "Compute {it}.", "{it} = ?", "{it}", "How much is {it}?", "Calculate {it}."),
-    *("What is {spoken}?", "What's {spoken}?", "How much is {spoken}?"),
+    "What is {it}?",
+    "Compute {it}.",
+    "{it} = ?",
+    "{it}",
+    "How much is {it}?",
+    "Calculate {it}.",
+    "What is {spoken}?",
+    "What's {spoken}?",
+    "How much is {spoken}?",
 )
 SPOKEN: dict[Operator, str] = {"+": "plus", "-": "minus", "*": "times"}
 

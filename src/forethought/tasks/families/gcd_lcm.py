@@ -20,16 +20,28 @@ MOST_TIMES = 9
 
 WORDINGS = {
     "gcd": (
-        *("What is the greatest common divisor of {a} and {b}?", "gcd({a}, {b}) = ?", "Compute gcd({a}, {b})."),
-        *("What is the gcd of {a} and {b}?", "What's the gcd of {a} and {b}?", "GCD of {a} and {b}?"),
-        *("Find the greatest common divisor of {a} and {b}.", "Find the largest number that divides both {a} and {b}."),
-        *("What is the largest number that divides {a} and {b}?", "What is the highest common factor of {a} and {b}?"),
+        "What is the greatest common divisor of {a} and {b}?",
+        "gcd({a}, {b}) = ?",
+        "Compute gcd({a}, {b}).",
+        "What is the gcd of {a} and {b}?",
+        "What's the gcd of {a} and {b}?",
+        "GCD of {a} and {b}?",
+        "Find the greatest common divisor of {a} and {b}.",
+        "Find the largest number that divides both {a} and {b}.",
+        "What is the largest number that divides {a} and {b}?",
+        "What is the highest common factor of {a} and {b}?",
     ),
     "lcm": (
-        *("What is the least common multiple of {a} and {b}?", "lcm({a}, {b}) = ?", "Compute lcm({a}, {b})."),
-        *("What is the lcm of {a} and {b}?", "What's the lcm of {a} and {b}?", "LCM of {a} and {b}?"),
-        *("Find the least common multiple of {a} and {b}.", "Find the smallest number that both {a} and {b} divide."),
-        *("What is the smallest common multiple of {a} and {b}?", "Find the lowest common multiple of {a} and {b}."),
+        "What is the least common multiple of {a} and {b}?",
+        "lcm({a}, {b}) = ?",
+        "Compute lcm({a}, {b}).",
+        "What is the lcm of {a} and {b}?",
+        "What's the lcm of {a} and {b}?",
+        "LCM of {a} and {b}?",
+        "Find the least common multiple of {a} and {b}.",
+        "Find the smallest number that both {a} and {b} divide.",
+        "What is the smallest common multiple of {a} and {b}?",
+        "Find the lowest common multiple of {a} and {b}.",
     ),
 }
 

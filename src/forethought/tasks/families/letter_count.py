@@ -16,18 +16,16 @@ WORDINGS = (
     'How often does the letter "{letter}" occur in {words}? Answer with a number.',
     'How many times is "{letter}" in {words}? Answer with the number only.',
     'Count the letter "{letter}" in {words}. Answer with a number.',
-    *(
-        'How many "{letter}" are in {words}?',
-        "How many {letter}'s are in {words}?",
-        "How many {letter}'s are there in {words}?",
-    ),
-    *(
-        "Count the {letter}'s in {words}.",
-        'How often is "{letter}" in {words}?',
-        "Count the letter {letter} in {words}.",
-    ),
-    *("How many times does the letter {letter} occur in {words}?", "How many times is {letter} in {words}?"),
-    *("How many letters {letter} does one find in {words}?", 'How many times does "{letter}" appear in {words}?'),
+    'How many "{letter}" are in {words}?',
+    "How many {letter}'s are in {words}?",
+    "How many {letter}'s are there in {words}?",
+    "Count the {letter}'s in {words}.",
+    'How often is "{letter}" in {words}?',
+    "Count the letter {letter} in {words}.",
+    "How many times does the letter {letter} occur in {words}?",
+    "How many times is {letter} in {words}?",
+    "How many letters {letter} does one find in {words}?",
+    'How many times does "{letter}" appear in {words}?',
 )
 QUOTED = 0.6
 """How often the words stand in quotation marks."""

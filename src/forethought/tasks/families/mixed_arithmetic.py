@@ -19,8 +19,17 @@ MOST = 200
 """No step goes beyond it, and none below 1."""
 
 WORDINGS = (
-    *("What is {it}?", "Compute {it}.", "{it} = ?", "Work out {it}.", "{it}", "{it} =", "How much is {it}?"),
-    *("Calculate {it}.", "What's {it}?", "Evaluate {it}.", "What is the value of {it}?"),
+    "What is {it}?",
+    "Compute {it}.",
+    "{it} = ?",
+    "Work out {it}.",
+    "{it}",
+    "{it} =",
+    "How much is {it}?",
+    "Calculate {it}.",
+    "What's {it}?",
+    "Evaluate {it}.",
+    "What is the value of {it}?",
 )
 
 OPENINGS = ("Brackets first, then *, then + and -", "Step by step")

@@ -32,29 +32,34 @@ LARGEST_FACTOR = {2: 13, 3: 19}
 
 WORDINGS = {
     "which": (
-        *(
-            "Which of these is prime: {it}?",
-            "One of {it} is a prime number. Which one?",
-            "Find the prime number: {it}.",
-        ),
-        *("Which one is prime: {it}?", "Which of {it} is a prime number?", "Only one of {it} is prime. Which?"),
+        "Which of these is prime: {it}?",
+        "One of {it} is a prime number. Which one?",
+        "Find the prime number: {it}.",
+        "Which one is prime: {it}?",
+        "Which of {it} is a prime number?",
+        "Only one of {it} is prime. Which?",
         "Which number is prime, {either}?",
     ),
     "is": (
-        *("Is {it} a prime number? Answer yes or no.", "Is {it} prime? Answer with yes or no only."),
-        *("Is {it} prime?", "Is {it} a prime number?", "Is the number {it} prime?", "Is {it} prime, yes or no?"),
+        "Is {it} a prime number? Answer yes or no.",
+        "Is {it} prime? Answer with yes or no only.",
+        "Is {it} prime?",
+        "Is {it} a prime number?",
+        "Is the number {it} prime?",
+        "Is {it} prime, yes or no?",
     ),
     "next": (
-        *("What is the next prime number after {it}?", "Find the smallest prime greater than {it}."),
-        *(
-            "What's the next prime after {it}?",
-            "Which prime comes next after {it}?",
-            "Name the first prime above {it}.",
-        ),
+        "What is the next prime number after {it}?",
+        "Find the smallest prime greater than {it}.",
+        "What's the next prime after {it}?",
+        "Which prime comes next after {it}?",
+        "Name the first prime above {it}.",
     ),
     "factor": (
-        *("What is the smallest prime factor of {it}?", "Find the smallest prime that divides {it}."),
-        *("What's the smallest prime factor of {it}?", "Name the smallest prime factor of {it}."),
+        "What is the smallest prime factor of {it}?",
+        "Find the smallest prime that divides {it}.",
+        "What's the smallest prime factor of {it}?",
+        "Name the smallest prime factor of {it}.",
         "Which is the smallest prime number that divides {it}?",
     ),
 }

@@ -13,9 +13,19 @@ FACTORS = {1: (11, 299, 2, 9), 2: (300, 999, 3, 9), 3: (12, 99, 12, 99)}
 """Level: between which numbers each of the two factors lies."""
 
 WORDINGS = (
-    *("What is {it}?", "Compute {it}.", "{it} = ?", "{it}", "{it} =", "How much is {it}?", "Calculate {it}."),
-    *("What is {a} times {b}?", "What's {a} times {b}?", "How much is {a} times {b}?"),
-    *("Multiply {a} by {b}.", "Multiply {a} and {b}.", "What is the product of {a} and {b}?"),
+    "What is {it}?",
+    "Compute {it}.",
+    "{it} = ?",
+    "{it}",
+    "{it} =",
+    "How much is {it}?",
+    "Calculate {it}.",
+    "What is {a} times {b}?",
+    "What's {a} times {b}?",
+    "How much is {a} times {b}?",
+    "Multiply {a} by {b}.",
+    "Multiply {a} and {b}.",
+    "What is the product of {a} and {b}?",
 )
 
 CHECKS = ("Check by parts", "Another way")

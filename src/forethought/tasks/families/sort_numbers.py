@@ -15,9 +15,15 @@ WORDINGS = (
     "Sort these numbers from {order}: {numbers}. Answer with the numbers, separated by commas.",
     "Put {numbers} in order, {order}. Answer with the list only, separated by commas.",
     "Write {numbers} from {order}, separated by commas.",
-    *("Sort {numbers} from {order}.", "Sort these numbers from {order}: {numbers}.", "Sort from {order}: {numbers}"),
-    *("Order {numbers} from {order}.", "Arrange {numbers} from {order}.", "Put {numbers} in {way} order."),
-    *("Sort {numbers} in {way} order.", "Put these numbers in {way} order: {numbers}.", "List {numbers} from {order}."),
+    "Sort {numbers} from {order}.",
+    "Sort these numbers from {order}: {numbers}.",
+    "Sort from {order}: {numbers}",
+    "Order {numbers} from {order}.",
+    "Arrange {numbers} from {order}.",
+    "Put {numbers} in {way} order.",
+    "Sort {numbers} in {way} order.",
+    "Put these numbers in {way} order: {numbers}.",
+    "List {numbers} from {order}.",
 )
 PLAIN = ("Sort these numbers: {numbers}.", "Sort {numbers}.", "Put {numbers} in order.", "Order these: {numbers}.")
 """Nobody has to say that the smallest is first."""

@@ -20,9 +20,15 @@ WORDINGS = (
     "Sort these words alphabetically: {words}. Answer with the words, separated by commas.",
     "Put {words} in alphabetical order. Answer with the list only, separated by commas.",
     "Write {words} in the order of a dictionary, separated by commas.",
-    *("Sort {words} alphabetically.", "Sort these words: {words}.", "Sort these words alphabetically: {words}."),
-    *("Alphabetize {words}.", "Alphabetize these words: {words}.", "List {words} in alphabetical order."),
-    *("Put these words in alphabetical order: {words}.", "Arrange {words} from A to Z.", "Order {words} from A to Z."),
+    "Sort {words} alphabetically.",
+    "Sort these words: {words}.",
+    "Sort these words alphabetically: {words}.",
+    "Alphabetize {words}.",
+    "Alphabetize these words: {words}.",
+    "List {words} in alphabetical order.",
+    "Put these words in alphabetical order: {words}.",
+    "Arrange {words} from A to Z.",
+    "Order {words} from A to Z.",
 )
 
 

@@ -13,13 +13,12 @@ APART = (
     'Spell "{word}" backward. Write the letters with spaces between them.',
     'What are the letters of "{word}" from last to first? Separate them with spaces.',
     'Spell the word "{word}" in reverse, with a space between the letters.',
-    *(
-        'Spell "{word}" backward.',
-        "Spell {word} backward.",
-        "Spell {word} backwards.",
-        "How do you spell {word} backward?",
-    ),
-    *('Spell "{word}" backwards, letter by letter.', "Spell the word {word} from the last letter to the first."),
+    'Spell "{word}" backward.',
+    "Spell {word} backward.",
+    "Spell {word} backwards.",
+    "How do you spell {word} backward?",
+    'Spell "{word}" backwards, letter by letter.',
+    "Spell the word {word} from the last letter to the first.",
 )
 BOTH = (
     'Spell "{word}" and "{other}" backward, with spaces between the letters and a comma between the words.',
@@ -29,8 +28,13 @@ TOGETHER = (
     'Write "{word}" backward, as one word.',
     'Reverse the word "{word}". Answer with one word.',
     'What is "{word}" read from right to left? Answer with one word.',
-    *('Reverse "{word}".', "Reverse the word {word}.", 'Write "{word}" backward.', "Write the word {word} backwards."),
-    *('What is "{word}" backwards?', "What is the word {word} in reverse?", "Turn the word {word} around."),
+    'Reverse "{word}".',
+    "Reverse the word {word}.",
+    'Write "{word}" backward.',
+    "Write the word {word} backwards.",
+    'What is "{word}" backwards?',
+    "What is the word {word} in reverse?",
+    "Turn the word {word} around.",
 )
 
 LETTERS = {1: (3, 6), 2: (6, 10), 3: (4, 9)}
