@@ -13,9 +13,9 @@ from forethought.model.checkpoint import Checkpoint
 
 NAME = "forethought-mini"
 ADAPTER = Path(__file__).parent / "mini_adapter"
-GOLDEN_DIGEST = "sha256:55c646fa1d2ad43556e27d15c60116c96f4e402b3eaee2c127619f959f9b4df6"
+GOLDEN_DIGEST = "sha256:91b5b3db1815ed226cc5909519728b6e9e88937b2f71377988e2d1e9262604ca"
 """Of base and adapter together."""
-CREATED = datetime.date(2026, 11, 27)
+CREATED = datetime.date(2026, 11, 28)
 
 
 def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Path:
