@@ -4,6 +4,16 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
+CALCULATIONS: Final = (
+    "What is {it}?",
+    "Compute {it}.",
+    "{it} = ?",
+    "{it}",
+    "{it} =",
+    "How much is {it}?",
+    "Calculate {it}.",
+)
+"""For whatever is written as an expression."""
 HELLOS: Final = (
     "Hi! ",
     "Hello. ",

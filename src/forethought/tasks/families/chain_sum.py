@@ -7,10 +7,10 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import briefly, fully, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
-from forethought.tasks.wording import asked, squeezed
+from forethought.tasks.wording import CALCULATIONS, asked, squeezed
 
-COUNTS = {1: 2, 2: 3, 3: 4}
-"""Level: how many numbers."""
+COUNTS = {2: 3, 3: 4}
+"""Level: how many numbers; on level 1, two."""
 
 DIFFERENCES = 0.35
 """How often two numbers are subtracted."""
@@ -33,13 +33,7 @@ SUMS = (
     "What do {listed} add up to?",
 )
 MINUSES = (
-    "What is {it}?",
-    "Compute {it}.",
-    "{it} = ?",
-    "{it}",
-    "{it} =",
-    "How much is {it}?",
-    "Calculate {it}.",
+    *CALCULATIONS,
     "What is {a} minus {b}?",
     "What's {a} minus {b}?",
     "How much is {a} minus {b}?",

@@ -7,19 +7,13 @@ from forethought.model.conversation import Effort
 from forethought.tasks.columns import briefly, fully, plus, statement, times, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
-from forethought.tasks.wording import asked, squeezed
+from forethought.tasks.wording import CALCULATIONS, asked, squeezed
 
 FACTORS = {1: (11, 299, 2, 9), 2: (300, 999, 3, 9), 3: (12, 99, 12, 99)}
 """Level: between which numbers each of the two factors lies."""
 
 WORDINGS = (
-    "What is {it}?",
-    "Compute {it}.",
-    "{it} = ?",
-    "{it}",
-    "{it} =",
-    "How much is {it}?",
-    "Calculate {it}.",
+    *CALCULATIONS,
     "What is {a} times {b}?",
     "What's {a} times {b}?",
     "How much is {a} times {b}?",
