@@ -11,7 +11,7 @@ test: export OMP_NUM_THREADS ?= 1
 
 ACCEPT := accept-parity accept-invariance accept-soak accept-engine-kills \
           accept-streams accept-hidden accept-structured accept-fuzz \
-          accept-reason accept-effort accept-tools accept-summaries accept-chat
+          accept-reason accept-effort accept-tools accept-summaries accept-chat accept-everyday
 
 .PHONY: help setup chat ask serve test clients conformance lint format constraints clean accept $(ACCEPT)
 .DEFAULT_GOAL := help

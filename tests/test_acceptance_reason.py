@@ -68,7 +68,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> reason.Found:
     sizes = {"ONCE": 40, "MANY": 4, "SERVED": 3, "RIVAL": 20, "SEED_FAMILIES": FEW}
     for name, value in {**sizes, "families": lambda: dict.fromkeys(EVERY)}.items():
         monkeypatch.setattr(reason, name, value)
-    found = reason.Found(prompted={name: {"examples": 8, "worked": False, "sampling_of_eight": {}} for name in EVERY})
+    found = reason.Found(
+        prompted={name: {"examples": 8, "worked": False, "must_call": False, "sampling_of_eight": {}} for name in EVERY}
+    )
     for name in CHANCES:
         names = FEW if name in reason.SEEDS else EVERY
         found.once[name] = measured(name, names, 20 if name == "continued" else 40, 1)
@@ -111,6 +113,11 @@ def test_the_report_is_written_and_says_what_was_met(
     assert output.with_name("reason-samples.jsonl.gz").exists()
 
 
-def test_the_base_sees_the_working_only_of_examples_that_answer_in_plain_text() -> None:
+def test_the_base_is_prompted_as_a_family_allows() -> None:
     names = ("chain_sum", "tool_none", "tool_single", "structured", "summaries")
-    assert [name for name in names if reason.shows_its_working(name)] == ["chain_sum", "tool_none"]
+    for prompt, allowed in (
+        ({"examples": 0}, names),
+        ({"examples": 4, "worked": True}, ("chain_sum", "tool_none")),
+        ({"examples": 8, "must_call": True}, ("tool_single",)),
+    ):
+        assert tuple(name for name in names if reason.allows(name, prompt)) == allowed

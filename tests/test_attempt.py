@@ -295,19 +295,30 @@ def test_the_working_of_a_solution_that_calls_tools_cannot_be_shown(checkpoint: 
     assert "no plain answers" in made.error
 
 
-def test_examples_bring_no_orders(checkpoint: Checkpoint) -> None:
+def test_examples_bring_orders_where_the_problem_has_some(checkpoint: Checkpoint) -> None:
     tools = registry.family("tool_none")
-    ordered = 'If no tool does what the user asks, answer "no tool fits"'
-    plain = next(each for each in (tools.problem(seed, 3) for seed in range(99)) if ordered not in str(each))
-    made = tries(checkpoint, answers(checkpoint, "x"), problem=plain, effort=None, examples=4)
-    told = checkpoint.tokenizer.decode(made.turns[0].prompt_ids)
-    assert told.count("<|im_start|>user") == 5
-    assert ordered not in told
-    problem = registry.family("instruction_hierarchy").problem(0, 1)  # which all come with one
-    made = tries(checkpoint, answers(checkpoint, "x"), problem=problem, effort=None, examples=4)
-    assert made.turns[0].prompt_ids == tries(
-        checkpoint, answers(checkpoint, "x"), problem=problem, effort=None
-    ).turns[0].prompt_ids  # fmt: skip
+    order = 'If no tool does what the user asks, answer "no tool fits"'
+    problems = [tools.problem(seed, 3) for seed in range(99)]
+    plain = next(each for each in problems if order not in str(each))
+    ordered = next(each for each in problems if order in str(each))
+    for problem, orders in ((plain, 0), (ordered, 4)):
+        made = tries(checkpoint, answers(checkpoint, "x"), problem=problem, effort=None, examples=3)
+        told = checkpoint.tokenizer.decode(made.turns[0].prompt_ids)
+        assert told.count("<|im_start|>user") == 4
+        assert told.count(order) == orders
+
+
+def test_the_first_turn_can_be_held_to_a_call(checkpoint: Checkpoint, lookup: Lookup) -> None:
+    asked: list[Request] = []
+    script = keeping(asked, lambda request: (answers(checkpoint, "7"),))
+
+    async def both(reasoner: Reasoner) -> None:
+        for must_call in (True, False):
+            await attempt(reasoner, LOOKUP, effort=None, seed=1, must_call=must_call)
+
+    play(checkpoint, script, both)
+    held, free = (request.grammar for request in asked)
+    assert held not in (None, free)
 
 
 @pytest.mark.parametrize("effort", [None, "low"])

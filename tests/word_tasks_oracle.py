@@ -120,7 +120,7 @@ def word_problems(question: str) -> list[str]:
     value: int | None = None
     for sentence in re.split(r"(?<=[.?]) ", question):
         numbers = [int(n) for n in re.findall(r"\d+", sentence)]
-        if not numbers or re.search(r"pears|years old|walk home|lives at|degrees", sentence):
+        if not numbers or re.search(r"kilos|years old|walk home|lives at|degrees", sentence):
             continue
         if len(numbers) == 2:
             value = numbers[0] * numbers[1]

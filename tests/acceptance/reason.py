@@ -4,9 +4,10 @@
 
 For every level of every family, one attempt at 300 held-out problems (pass@1) and eight at 60 (pass@8), with the
 model's own distribution (temperature 1); one at 20 also as a server samples. The base, which does not think, answers at
-its own temperature behind as many solved examples, with or without their working, as do best on training problems, and
-eight times at the temperature that does best there. Two more seeds of the same reinforcement learning are measured on
-every third family, and the cold start gone on with for as long on 100 problems of everything.
+its own temperature behind as many solved examples, with or without their working, as do best on training problems (held
+to a call where that does better), and eight times at the temperature that does best there. Two more seeds of the same
+reinforcement learning are measured on every third family, and the cold start gone on with for as long on 100 problems
+of everything.
 
 It needs the runs of recipes/default.toml (in RUNS/default), recipes/seeds.toml (RUNS/seed-2 and RUNS/seed-3) and
 recipes/continued.toml (RUNS/continued), and does not begin where those cannot be compared, unless with --anyway. Takes
@@ -22,7 +23,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from random import Random
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ from trained import OWN, Subject, cells_of, cost_of, joined, made_by
 from forethought.evals.figures import Comparison, Report, compare
 from forethought.evals.measurement import Measurement
 from forethought.model.checkpoint import Checkpoint
-from forethought.model.conversation import Message
+from forethought.model.conversation import Message, ToolCall
 from forethought.model.registry import resolve
 from forethought.settings import Settings, load_settings
 from forethought.tasks.problem import FREE_TEXT
@@ -41,9 +41,16 @@ from forethought.tasks.registry import families, family
 from forethought.train.run import Run
 
 ONCE, MANY, SAMPLES, SERVED, RIVAL = 300, 60, 8, 20, 100
-EXAMPLES, TRIED = ((8, False), (4, False), (4, True), (0, False)), 20
-"""Solved examples that the base may see, and whether with their working; the first of equals, and problems of a level
-that decide between them."""
+PROMPTS: tuple[dict[str, Any], ...] = (
+    {"examples": 8},
+    {"examples": 4},
+    {"examples": 4, "worked": True},
+    {"examples": 0},
+    {"examples": 8, "must_call": True},
+    {"examples": 0, "must_call": True},
+)
+TRIED = 20
+"""How the base may be prompted, where a family allows it, the first of equals; and problems of a level that decide."""
 WARMER, WARMED = {"temperature": 0.7, "top_p": 0.95}, 5
 """What the base may be sampled with, beside its own defaults, for eight attempts that differ; and problems of a level
 that decide."""
@@ -114,20 +121,12 @@ async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> 
         cells = cells_of([name])
         tries: dict[str, Any] = {"effort": None, "split": "train"}
         tried = [
-            await subject.measured(
-                f"{name}-examples-{count}{'-worked' * worked}",
-                cells,
-                problems=TRIED,
-                samples=1,
-                examples=count,
-                worked=worked,
-                **tries,
-            )
-            for count, worked in EXAMPLES
-            if not worked or shows_its_working(name)
+            await subject.measured(f"{name}-prompt-{number}", cells, problems=TRIED, samples=1, **prompt, **tries)
+            for number, prompt in enumerate(PROMPTS)
+            if allows(name, prompt)
         ]
         best = max(tried, key=lambda each: Report.of(each).pooled.pass_1.value)
-        how: dict[str, Any] = {"examples": best.examples, "worked": best.worked}
+        how: dict[str, Any] = {"examples": best.examples, "worked": best.worked, "must_call": best.must_call}
         sampled = [
             await subject.measured(
                 f"{name}-sampling-{number}", cells, problems=WARMED, samples=SAMPLES, sampling=sampling, **tries, **how
@@ -145,11 +144,16 @@ async def measure_base(found: Found, subject: Subject, names: Sequence[str]) -> 
     found.once[subject.name], found.many[subject.name] = joined(once), joined(many)
 
 
-def shows_its_working(name: str) -> bool:
-    """Whether the answers of a family are plain text, in front of which a working can stand."""
+def allows(name: str, prompt: dict[str, Any]) -> bool:
+    """Whether a family can be prompted so: its answers are plain text, in front of which a working can stand, or calls,
+    where one is demanded."""
     problem = family(name).problem(0, 1)
-    plain = problem.thinks and problem.output_format == FREE_TEXT
-    return plain and isinstance(family(name).trace(problem, "low", Random(0))[1], Message)
+    first, *_ = family(name).solution(problem)
+    if prompt.get("must_call"):
+        return isinstance(first, ToolCall)
+    if prompt.get("worked"):
+        return isinstance(first, Message) and problem.thinks and problem.output_format == FREE_TEXT
+    return True
 
 
 def subjects_of(runs: Path, settings: Settings) -> dict[str, Checkpoint]:

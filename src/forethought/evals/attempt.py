@@ -120,6 +120,7 @@ async def attempt(
     bound: bool = True,
     examples: int = 0,
     worked: bool = False,
+    must_call: bool = False,
 ) -> Attempt:
     """Lets the model try a problem. Raises nothing but a cancellation.
 
@@ -132,10 +133,12 @@ async def attempt(
         logprobs: keep the log-probabilities of what is sampled.
         bound: False drops the grammar that holds calls and formatted answers to their form, so that what is learned
             from is what the model samples by itself.
-        examples: so many solved problems of the training split stand in front, without their thinking; none that come
-            with orders of a developer.
+        examples: so many solved problems of the training split stand in front, without their thinking. A problem that
+            comes with orders of a developer has others that do, and one without them has none that do.
         worked: they are answered as one does who thinks aloud, with a last line for the answer itself; of the attempt
             too only that line is judged. For a model that does not think by itself, and answers that are plain text.
+        must_call: where there are tools, the first turn is held to a call. For a model that was never taught how one
+            begins.
     """
     run = _Run(
         reasoner,
@@ -149,6 +152,7 @@ async def attempt(
         bound=bound,
         examples=examples,
         worked=worked,
+        must_call=must_call,
     )
     try:
         return run.attempt(await run.verdict())
@@ -175,6 +179,7 @@ class _Run:
     bound: bool
     examples: int
     worked: bool
+    must_call: bool
     transcript: Transcript = ()
     turns: list[TurnRecord] = field(default_factory=list[TurnRecord])
     verify_seconds: float = 0.0
@@ -214,6 +219,7 @@ class _Run:
             replace(asked, items=(*shown, *asked.items, *self.transcript), budget=budget),
             effort=effort,
             think=effort is not None,
+            tool_choice="required" if self.must_call and asked.tools and not number else "auto",
             output_format=self.problem.output_format,
             max_output_tokens=room,
             sampling=self.sampling,
@@ -262,17 +268,20 @@ def _solved(family: Family, problem: Problem, count: int, worked: bool) -> Trans
     """Solved problems of the same kind, to stand in front: what was asked, and what is right."""
     if not count:
         return ()
-    others = (items for key, items in _examples(family, problem.level, count + 1, worked) if key != problem.key)
+    known = _examples(family, problem.level, count + 1, worked, _ordered(problem))
+    others = (items for key, items in known if key != problem.key)
     return tuple(chain.from_iterable(islice(others, count)))
 
 
 @lru_cache(maxsize=64)
-def _examples(family: Family, level: int, count: int, worked: bool) -> tuple[tuple[str, Transcript], ...]:
-    """So many problems of the training split with their solutions, and their keys; fewer where most come with orders of
-    a developer, which would stay in force."""
+def _examples(
+    family: Family, level: int, count: int, worked: bool, ordered: bool
+) -> tuple[tuple[str, Transcript], ...]:
+    """So many problems of the training split, with a developer's orders or without any, with their solutions, and their
+    keys; fewer where most are of the other kind."""
     found: list[tuple[str, Transcript]] = []
     drawn = distinct_problems(family, level, "train", SEARCHED * count)
-    for example in islice((each for each in drawn if not _ordered(each)), count):
+    for example in islice((each for each in drawn if _ordered(each) == ordered), count):
         shown = _aloud(family.trace(example, "low", Random(example.seed))) if worked else family.solution(example)
         found.append((example.key, (*example.conversation.items, *shown)))
     return tuple(found)

@@ -44,6 +44,7 @@ async def measure(
     sampling: SamplingOverrides | None = None,
     examples: int = 0,
     worked: bool = False,
+    must_call: bool = False,
     split: Split = "test",
     seed: int = 0,
     known: Measurement | None = None,
@@ -53,8 +54,9 @@ async def measure(
     """Lets a model try so many problems of each cell, so many times each. The problems depend on the cell and the split
     only, so that two measurements can be compared problem by problem; `seed` is that of the sampling.
 
-    `effort`, `budget`, `sampling`, `examples` and `worked` are those of `attempt`; `in_flight` may be as many as the
-    engine queues. The samples of `known`, made in the same way, are taken from there: they would be the same again.
+    `effort`, `budget`, `sampling`, `examples`, `worked` and `must_call` are those of `attempt`; `in_flight` may be as
+    many as the engine queues. The samples of `known`, made in the same way, are taken from there: they would be the
+    same again.
 
     Raises:
         TaskError: a cell does not exist.
@@ -73,6 +75,7 @@ async def measure(
         "sampling": dict(sampling or {}),
         "examples": examples,
         "worked": worked,
+        "must_call": must_call,
         "split": split,
         "seed": seed,
     }
@@ -96,6 +99,7 @@ async def measure(
             sampling=sampling,
             examples=examples,
             worked=worked,
+            must_call=must_call,
         )
         return Sample.of(made)
 

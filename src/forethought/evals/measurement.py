@@ -79,6 +79,7 @@ class Measurement(BaseModel):
     sampling: dict[str, int | float]
     examples: int
     worked: bool = False
+    must_call: bool = False
     split: Split
     problems: int
     samples: int

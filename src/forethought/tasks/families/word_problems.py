@@ -53,8 +53,6 @@ SETTINGS: Final = (
             "How many {thing} does {who} have now?",
             "How many {thing} are left for {who}?",
             "How many {thing} has {who} now?",
-            "How many {thing} are there now?",
-            "How many {thing} is that?",
         ),
     ),
     Setting(
@@ -64,7 +62,7 @@ SETTINGS: Final = (
         ("{who} pours in {n} liters more.", "{who} adds {n} liters."),
         ("{who} takes out {n} liters.", "{n} liters run out."),
         "All of it is filled into {n} equal bottles. How many liters are in each bottle?",
-        ("How many liters are in the tank now?", "How many liters does the tank hold now?", "How many liters is that?"),
+        ("How many liters are in the tank now?", "How many liters does the tank hold now?"),
     ),
     Setting(
         ("people", "passengers", "children"),
@@ -73,7 +71,7 @@ SETTINGS: Final = (
         ("At a station {n} {thing} get on.", "Then {n} more {thing} board it."),
         ("At a station {n} {thing} get off.", "Then {n} {thing} leave it."),
         "At the end all {thing} form {n} equal groups. How many are in each group?",
-        ("How many {thing} are on the train now?", "How many {thing} is that?", "How many {thing} are there now?"),
+        ("How many {thing} are on the train now?", "How many {thing} are there now?"),
     ),
     Setting(
         ("dollars", "euros"),
@@ -86,12 +84,11 @@ SETTINGS: Final = (
             "How many {thing} does {who} have now?",
             "How many {thing} does {who} have left?",
             "How much does {who} have now?",
-            "How many {thing} is that?",
         ),
     ),
 )
 DISTRACTORS: Final = (
-    "{other} has {n} pears.",
+    "{other} weighs {n} kilos.",
     "{who} is {n} years old.",
     "The walk home takes {n} minutes.",
     "{other} lives at number {n}.",
