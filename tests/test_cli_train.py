@@ -1,5 +1,6 @@
 """`forethought train` and `forethought runs`, on the tiny checkpoint."""
 
+import asyncio
 import io
 import json
 import signal
@@ -181,6 +182,23 @@ def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, 
         ("rl", 2),
         ("rl", 3),
     ]
+
+
+def test_a_second_ctrl_c_waits_for_nothing(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):
+    ended: list[int] = []
+    taken = SftLoop.step
+
+    async def interrupted(loop: SftLoop, number: int) -> Step:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0.1)
+        return await taken(loop, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SftLoop, "step", interrupted)
+        patched.setattr("os._exit", ended.append)
+        forethought("train", recipe, "--run", "run")
+    assert ended == [130]
 
 
 def test_ctrl_c_in_the_last_step_of_a_stage_begins_no_other(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -57,7 +58,8 @@ async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, u
 
     def ask() -> None:
         if halt.wanted:
-            raise KeyboardInterrupt  # whoever asks twice does not want to wait; the last saved state is whole
+            view.close()
+            os._exit(130)  # an exception would wait for the thread that computes; the last saved state is whole
         halt.ask()
         view.note("halting after this step; Ctrl-C again ends at once, and loses what is not saved")
 

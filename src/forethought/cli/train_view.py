@@ -41,6 +41,10 @@ class TrainView:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
         self._progress.stop()
 
     def stage(self, stage: Stage, done: int) -> None:
