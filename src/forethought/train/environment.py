@@ -25,7 +25,7 @@ def environment() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "accelerators": _accelerators(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -55,12 +55,12 @@ def processor() -> str:
     return next(names, platform.processor())
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the source, with a + when the tree differs from it."""
     try:
         _git("ls-files", "--error-unmatch", __file__)  # an installed package may lie in somebody else's repository
-        commit = _git("rev-parse", "HEAD")
-        return commit + "+" if _git("status", "--porcelain", "--untracked-files=no") else commit
+        head = _git("rev-parse", "HEAD")
+        return head + "+" if _git("status", "--porcelain", "--untracked-files=no") else head
     except (OSError, subprocess.SubprocessError):
         return None
 

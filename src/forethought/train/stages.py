@@ -22,7 +22,7 @@ from forethought.train.adapter import fresh_adapter
 from forethought.train.assignments import first_curriculum
 from forethought.train.backend import Adapter, Backend, LearnerSettings
 from forethought.train.credit import can_judge
-from forethought.train.environment import processor
+from forethought.train.environment import commit, processor
 from forethought.train.estimate import Estimate, Work, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
@@ -140,6 +140,7 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
     entry = {
         "stage": plan.name,
         "began": source.digest(),
+        "commit": commit(),
         "device": job.settings.train.device,
         "processor": processor(),
         "threads": torch.get_num_threads(),
