@@ -4,7 +4,7 @@
 
 Seventy-five questions of eighteen families as people might put them, written before anything was measured on them and
 used for no choice, each four times: by the model at every effort, by the base as it is. An answer is right whatever
-sentence and form it has, as long as it comes to nothing else. Takes about five minutes.
+sentence and form it has, as long as it comes to nothing else. Takes a quarter of an hour.
 """
 
 import argparse
