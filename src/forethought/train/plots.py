@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Entry = Mapping[str, Any]
+Points = Sequence[tuple[int, float]]
+Lines = Mapping[str, Points]
 
 FIGURES: Final[Mapping[str, Callable[[Entry], Any]]] = {
     "reward": lambda entry: entry.get("reward"),
@@ -32,19 +34,16 @@ SMOOTH: Final = 10
 
 
 def plot_run(run: Run) -> list[Path]:
-    """Draws each stage of a run, and the rewards of each family, into its folder `plots`. Returns the pictures."""
+    """Draws each stage of a run, and the rewards of each family by level, into its folder `plots`. Returns the
+    pictures."""
     made: list[Path] = []
     for stage in run.recipe.stages:
         entries = [entry for entry in run.metrics() if entry["stage"] == stage.name]
         if not entries:
             continue
-        made.append(_draw(run.directory / "plots" / f"{stage.name}.png", {run.directory.name: entries}, FIGURES))
-        names = sorted({name for entry in entries for name in entry.get("cells", {})})
-        if names:
-            cells = {name: _of_cell(name) for name in names}
-            made.append(
-                _draw(run.directory / "plots" / f"{stage.name}-families.png", {run.directory.name: entries}, cells)
-            )
+        made.append(_draw(run.directory / "plots" / f"{stage.name}.png", _figures({run.directory.name: entries})))
+        if families := _families(entries):
+            made.append(_draw(run.directory / "plots" / f"{stage.name}-families.png", families))
     return made
 
 
@@ -54,26 +53,37 @@ def plot_compared(runs: Sequence[Run], stage: str, target: Path) -> Path:
     found = {run.directory.name: [entry for entry in run.metrics() if entry["stage"] == stage] for run in runs}
     if not any(found.values()):
         raise TrainError(f"None of these runs has taken a step of a stage {stage!r}.", "Name one that they have.")
-    return _draw(target, found, FIGURES)
+    return _draw(target, _figures(found))
 
 
-def _draw(target: Path, lines: Mapping[str, Sequence[Entry]], figures: Mapping[str, Callable[[Entry], Any]]) -> Path:
-    """One small picture for each figure that somebody has."""
-    figure_of = _matplotlib()
-    there = {
-        name: taken
-        for name, taken in figures.items()
-        if any(_is_number(taken(entry)) for entries in lines.values() for entry in entries)
+def _figures(found: Mapping[str, Sequence[Entry]]) -> Mapping[str, Lines]:
+    """What is drawn for a stage: a picture for each figure that somebody has, and in it a line for each run."""
+    drawn = {
+        title: {label: _points(entries, taken) for label, entries in found.items()} for title, taken in FIGURES.items()
     }
-    columns = min(3, len(there)) or 1
-    rows = -(-len(there) // columns) or 1
-    figure = figure_of(figsize=(5 * columns, 3 * rows), layout="constrained")
-    for place, (name, taken) in enumerate(there.items(), 1):
+    return {title: lines for title, lines in drawn.items() if any(lines.values())}
+
+
+def _families(entries: Sequence[Entry]) -> Mapping[str, Lines]:
+    """The rewards of a stage: a picture for each family, and in it a line for each level."""
+    drawn: dict[str, dict[str, Points]] = {}
+    for cell in sorted({cell for entry in entries for cell in entry.get("cells", {})}):
+        family, level = cell.rsplit("/", 1)
+        drawn.setdefault(family, {})[f"level {level}"] = _points(entries, _of_cell(cell))
+    return drawn
+
+
+def _draw(target: Path, pictures: Mapping[str, Lines]) -> Path:
+    """Small pictures by their titles, and the lines in each by their labels."""
+    columns = min(3, len(pictures)) or 1
+    rows = -(-len(pictures) // columns) or 1
+    figure = _matplotlib()(figsize=(5 * columns, 3 * rows), layout="constrained")
+    for place, (title, lines) in enumerate(pictures.items(), 1):
         axes = figure.add_subplot(rows, columns, place)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(title, fontsize=10)
         axes.set_xlabel("step", fontsize=8)
-        for label, entries in lines.items():
-            _line(axes, label, entries, taken)
+        for label, points in lines.items():
+            _line(axes, label, points)
         if len(lines) > 1:
             axes.legend(fontsize=7)
     target.parent.mkdir(exist_ok=True)
@@ -81,8 +91,11 @@ def _draw(target: Path, lines: Mapping[str, Sequence[Entry]], figures: Mapping[s
     return target
 
 
-def _line(axes: Axes, label: str, entries: Sequence[Entry], taken: Callable[[Entry], Any]) -> None:
-    points = [(entry["step"], taken(entry)) for entry in entries if _is_number(taken(entry))]
+def _points(entries: Sequence[Entry], taken: Callable[[Entry], Any]) -> Points:
+    return [(entry["step"], value) for entry in entries if _is_number(value := taken(entry))]
+
+
+def _line(axes: Axes, label: str, points: Points) -> None:
     steps, values = [step for step, _ in points], [value for _, value in points]
     smooth = [sum(values[max(0, n - SMOOTH + 1) : n + 1]) / min(n + 1, SMOOTH) for n in range(len(values))]
     draw = cast("Any", axes).plot  # whose own types are not complete
