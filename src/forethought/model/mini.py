@@ -13,9 +13,9 @@ from forethought.model.checkpoint import Checkpoint
 
 NAME = "forethought-mini"
 ADAPTER = Path(__file__).parent / "mini_adapter"
-GOLDEN_DIGEST = "sha256:91b5b3db1815ed226cc5909519728b6e9e88937b2f71377988e2d1e9262604ca"
+GOLDEN_DIGEST = "sha256:c1e856960d51598df89e269f94175a479cfe32c7b0e18246537a4d4046870fa7"
 """Of base and adapter together."""
-CREATED = datetime.date(2026, 11, 28)
+CREATED = datetime.date(2026, 11, 29)
 
 
 def pull(cache_dir: Path, progress: Progress = lambda stage, share: None) -> Path:
