@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from attempt_scene import register
 from forethought.model.checkpoint import Checkpoint
@@ -47,6 +48,14 @@ def weights(backend: TorchBackend) -> dict[str, torch.Tensor]:
     adapter = backend.adapter()
     assert adapter is not None
     return adapter.tensors
+
+
+@pytest.mark.parametrize(
+    "given", [{"clip_low": 0.1}, {"clip_high": 0.3, "loss": "cispo"}, {"most_weight": 2.0, "loss": "grpo"}]
+)
+def test_a_setting_of_another_loss_is_refused(given: dict[str, Any]):
+    with pytest.raises(ValidationError, match=f"{next(iter(given))} acts with loss ="):
+        rl_settings(**given)
 
 
 def test_a_step_tells_all_that_is_worth_knowing(checkpoint: Checkpoint):

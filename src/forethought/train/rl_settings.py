@@ -105,4 +105,8 @@ class RlSettings(BaseModel):
             raise ValueError('objective = "likelihood" needs credit = "process"')
         if self.kl and self.credit == "process":
             raise ValueError('kl needs tokens as they were sampled, and credit = "process" learns others too')
+        acts = {"clip_low": "grpo", "clip_high": "grpo", "most_weight": "cispo"}
+        for name, loss in acts.items():
+            if self.loss != loss and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f'{name} acts with loss = "{loss}", and the loss is "{self.loss}"')
         return self
