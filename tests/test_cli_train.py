@@ -141,6 +141,15 @@ def test_a_stage_may_compute_in_another_precision(forethought: CommandLine, reci
     assert [(cost["stage"], cost["dtype"]) for cost in costs] == [("cold", "float32"), ("rl", "bfloat16")]
 
 
+def test_a_cost_names_the_commit_that_the_process_began_with(
+    forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("forethought.train.stages.commit", iter(("old", "new", "newer")).__next__)
+    assert forethought("train", recipe, "--run", "run").status == 0
+    costs = [json.loads(line) for line in Path("run/estimates.jsonl").read_text().splitlines()]
+    assert [(cost["stage"], cost["commit"]) for cost in costs] == [("cold", "old"), ("rl", "old")]
+
+
 @pytest.mark.parametrize(("asked", "least", "most"), [("0", 512, 4096), ("5000", 5000, 5031)])
 def test_attempts_have_a_cache_of_the_size_that_they_need(
     forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch, asked: str, least: int, most: int

@@ -43,12 +43,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run being worked on."""
+    """One run being worked on, by the code of a commit."""
 
     run: Run
     settings: Settings
     watcher: Watcher
     halt: Halt
+    commit: str | None
 
     @property
     def recipe(self) -> Recipe:
@@ -83,7 +84,7 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
     if until is not None and until not in names:
         raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
     _check(run.recipe)
-    job = Job(run, settings, watcher, halt)
+    job = Job(run, settings, watcher, halt, commit())
     with run.writing():
         position = run.rewind()
         plan = run.recipe.evaluation
@@ -140,7 +141,7 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
     entry = {
         "stage": plan.name,
         "began": source.digest(),
-        "commit": commit(),
+        "commit": job.commit,
         "device": job.settings.train.device,
         "processor": processor(),
         "threads": torch.get_num_threads(),
