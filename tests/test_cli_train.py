@@ -131,7 +131,7 @@ def test_below_temperature_one_every_problem_needs_worked_solutions(
     path.write_text(told.replace('families = ["even"]\nprompts', 'families = ["even", "worded"]\nprompts'))
     refused = forethought("train", recipe, "--run", "run")
     assert refused.status == 1
-    assert "worded in rl: there are no worked solutions to judge attempts by" in refused.err
+    assert "worded in rl: attempts cannot be judged by worked solutions" in refused.err
 
 
 def test_a_stage_may_compute_in_another_precision(forethought: CommandLine, recipe: str):

@@ -1,4 +1,4 @@
-"""Our engine and our learner, as `train rl` puts them together. Options: `skip_flat` (groups whose rewards are all the
+"""Our engine and our learner, as an RL stage puts them together. Options: `skip_flat` (groups whose rewards are all the
 same are left out)."""
 
 import asyncio

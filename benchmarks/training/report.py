@@ -56,7 +56,7 @@ LINES = (
     Line("a step", "s", timed("seconds"), brief=True, goal=4.0),
     Line("of it sampling", "s", timed("sampling"), brief=True),
     Line("of it learning", "s", timed("learning"), brief=True),
-    Line("a step as `train rl` takes it, groups without variance left out", "s", timed("seconds")),
+    Line("a step as an RL stage takes it, groups without variance left out", "s", timed("seconds")),
     Line("peak memory", "MiB", peak, brief=None, goal=1.0),
 )
 

@@ -35,7 +35,7 @@ class Entry:
 MODELS = {
     mini.NAME: Entry(
         name=mini.NAME,
-        description="That base, taught to reason and to call tools by an adapter that comes with this package",
+        description="SmolLM2-135M-Instruct, taught to reason and call tools by an adapter that comes with this package",
         parameters=134_515_008,
         license="Apache-2.0",
         digest=mini.GOLDEN_DIGEST,

@@ -108,7 +108,7 @@ def _check(recipe: Recipe) -> None:
             first_curriculum(plan)
             blind = [name for name in plan.families if not can_judge(name)]
             if blind and plan.temperature != 1.0:
-                message = f"{', '.join(blind)} in {plan.name}: there are no worked solutions to judge attempts by."
+                message = f"{', '.join(blind)} in {plan.name}: attempts cannot be judged by worked solutions."
                 raise TrainError(message, "Leave them out, or sample at temperature 1.")
         else:
             for name in plan.families:
