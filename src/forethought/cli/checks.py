@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import psutil
 
 from forethought.errors import CheckpointError, EngineError, ForethoughtError
+from forethought.model.processor import processor
 from forethought.reasoning.answer import Answer
 from forethought.reasoning.events import Event
 from forethought.settings import Settings, our_variables, settings_file
@@ -53,11 +53,11 @@ def examine(settings: Settings) -> Iterator[Check]:
 
 
 def _machine(settings: Settings) -> Check:
-    name, flags = _processor()
-    sets = [one for one in INSTRUCTION_SETS if one in flags]
+    found = processor()
+    sets = [one for one in INSTRUCTION_SETS if one in found.flags]
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    detail = f"{name}, {cores} cores ({usable} usable), {', '.join(sets) or 'no vector instructions known'}"
+    detail = f"{found.name}, {cores} cores ({usable} usable), {', '.join(sets) or 'no vector instructions known'}"
     return Check("processor", "ok", f"{detail}, {platform.system()} {platform.machine()}")
 
 
@@ -178,17 +178,6 @@ async def _generate(settings: Settings) -> Check:
         f" {cost.usage.output_tokens} tokens at {cost.tokens_per_second:.1f} tokens/s"
     )
     return Check("self-test", "ok", detail)
-
-
-def _processor() -> tuple[str, frozenset[str]]:
-    """Its name, and the flags of its instruction sets, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine(), frozenset()
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = facts.get("flags") or facts.get("Features") or ""
-    return facts.get("model name") or platform.machine(), frozenset(flags.split())
 
 
 def _size(count: float) -> str:

@@ -22,6 +22,7 @@ from torch import nn
 
 from forethought.model.autograd import apply
 from forethought.model.decoder import Embedding, Linear
+from forethought.model.products import factors
 
 
 class Derived:
@@ -74,22 +75,21 @@ class LoraLinear(Linear):
             dropped = F.dropout(input.float(), self.dropout)
             output = super().forward(input)
             return (output + self.lora_B(self.lora_A(dropped)) * self.scale).to(output.dtype)
-        weight_OI, a_RI, b_OR = self._compute()
-        if not torch.is_grad_enabled():
-            return F.linear(input, weight_OI, self.bias)
+        _, weight_OI, a_RI, b_OR = self._compute()
         output = apply(_LowRank, input, self.lora_A.weight, self.lora_B.weight, weight_OI, a_RI, b_OR)
         return output if self.bias is None else output + self.bias  # pyright: ignore[reportUnnecessaryComparison]
 
     def _compute(self) -> tuple[torch.Tensor, ...]:
-        """The merged weight, and the two factors in its dtype and times the scale: the gradient of each has the other
-        one and the scale in it."""
+        """The merged weight, then what is multiplied: that weight, and the two low-rank ones in its dtype and times the
+        scale, as the gradient of each has the other one and the scale in it."""
         dtype, a_RI, b_OR = self.weight.dtype, self.lora_A.weight, self.lora_B.weight
         base_OI = self.weight if self._unrounded_OI is None else self._unrounded_OI
 
         def compute() -> tuple[torch.Tensor, ...]:
             wide = torch.promote_types(base_OI.dtype, torch.float32)
             merged_OI = torch.addmm(base_OI.to(wide), b_OR.to(wide), a_RI.to(wide), alpha=self.scale)
-            return merged_OI.to(dtype), (a_RI * self.scale).to(dtype), (b_OR * self.scale).to(dtype)
+            merged_OI = merged_OI.to(dtype)
+            return merged_OI, *factors(merged_OI, (a_RI * self.scale).to(dtype), (b_OR * self.scale).to(dtype))
 
         return self._derived.get((base_OI, a_RI, b_OR), compute)
 
@@ -109,16 +109,16 @@ class _LowRank(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(input, weight_OI, a_RI, b_OR)
         ctx.dtype = a.dtype
-        return F.linear(input, weight_OI)
+        return F.linear(*factors(input, weight_OI)).to(input.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        input, weight_OI, a_RI, b_OR = ctx.saved_tensors
-        grad_MO, input_MI = grads[0].flatten(0, -2), input.flatten(0, -2)
+        input, weight_OI, a_RI, b_OR, grad = factors(*ctx.saved_tensors, *grads)
+        grad_MO, input_MI = grad.flatten(0, -2), input.flatten(0, -2)
         of_a = (grad_MO @ b_OR).t() @ input_MI
         # The tall factor's gradient is computed lying down: that way round the product is twice as fast.
         of_b = (input_MI @ a_RI.t()).t() @ grad_MO
-        of_input = (grad_MO @ weight_OI).view(input.shape) if ctx.needs_input_grad[0] else None
+        of_input = (grad_MO @ weight_OI).view(input.shape).to(grads[0].dtype) if ctx.needs_input_grad[0] else None
         return of_input, of_a.to(ctx.dtype), of_b.t().to(ctx.dtype), None, None, None
 
 
@@ -140,11 +140,18 @@ class TokenRows(nn.Module):
 
     def merged(self, table_VC: torch.Tensor) -> torch.Tensor:
         """The table with the trained rows in it; valid until they change."""
+        return self._compute(table_VC)[0]
 
+    def factor(self, table_VC: torch.Tensor) -> torch.Tensor:
+        """The same as it is multiplied (`products.factors`)."""
+        return self._compute(table_VC)[1]
+
+    def _compute(self, table_VC: torch.Tensor) -> tuple[torch.Tensor, ...]:
         def compute() -> tuple[torch.Tensor, ...]:
-            return (table_VC.index_copy(0, self.token_ids_N, self.trainable_tokens_delta.to(table_VC.dtype)),)
+            merged_VC = table_VC.index_copy(0, self.token_ids_N, self.trainable_tokens_delta.to(table_VC.dtype))
+            return merged_VC, *factors(merged_VC)
 
-        return self._derived.get((table_VC, self.trainable_tokens_delta), compute)[0]
+        return self._derived.get((table_VC, self.trainable_tokens_delta), compute)
 
     def look_up(self, token_ids_BT: torch.Tensor, embeddings_BTC: torch.Tensor) -> torch.Tensor:
         """The embeddings, with the trained rows in their places."""

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import psutil
 
+from forethought.model.processor import processor
+
 PACKAGES: Final = ("forethought", "torch", "numpy", "safetensors", "tokenizers", "llguidance")
 
 
@@ -20,7 +22,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "system": platform.system(),
         "machine": platform.machine(),
-        "processor": processor(),
+        "processor": processor().name,
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "accelerators": _accelerators(),
@@ -43,16 +45,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def processor() -> str:
-    """What the operating system calls the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def commit() -> str | None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from forethought.model.conversation import Effort, Thinking
+from forethought.model.products import factors
 from forethought.tasks.registry import family
 from forethought.train.backend import packs_at_once
 from forethought.train.traces import worked
@@ -138,7 +139,8 @@ def rl_work(checkpoint: Checkpoint, settings: RlSettings) -> tuple[Work, int]:
 def product_rate(dtype: torch.dtype, device: str = "cpu", seconds: float = 0.4) -> float:
     """Floating-point operations a second of matrix products of a learner's size, here and now; at best, as whatever
     else the machine does meanwhile only makes them slower."""
-    left, right = torch.ones(512, 576, dtype=dtype, device=device), torch.ones(576, 1536, dtype=dtype, device=device)
+    sizes = (512, 576), (576, 1536)
+    left, right = factors(*(torch.ones(size, dtype=dtype, device=device) for size in sizes))
     product = torch.mm(left, right)
     count, best, end = 20, 0.0, perf_counter() + seconds
     while (began := perf_counter()) < end:

@@ -19,6 +19,7 @@ import torch
 from forethought.model.autograd import apply
 from forethought.model.decoder import Decoder
 from forethought.model.lora_layers import TokenRowEmbedding, TokenRowHead
+from forethought.model.products import factors
 from forethought.train.packing import Pack, Taught
 from forethought.train.tree_attention import TreeAttention
 
@@ -50,14 +51,14 @@ def token_logprobs(
     head = decoder.model.embed_tokens if decoder.lm_head is None else decoder.lm_head
     if isinstance(head, TokenRowEmbedding | TokenRowHead):
         rows = head.token_adapter
-        table_VC = rows.merged(head.weight)
+        table_VC = rows.factor(head.weight)
         trained, ids_R = rows.trainable_tokens_delta, rows.token_ids_N
     else:
-        table_VC, trained, ids_R = head.weight.detach(), head.weight, None
+        (table_VC,), trained, ids_R = factors(head.weight.detach()), head.weight, None
     if not torch.is_grad_enabled():
         trained = trained.detach()  # a parameter asks for a gradient even where none is taken
-    if teacher_VC is None:
-        teacher_VC = head.weight.detach()
+    if taught is not None:
+        (teacher_VC,) = factors(head.weight.detach() if teacher_VC is None else teacher_VC)
     return apply(_Logprobs, hidden_NC, targets_N, table_VC, trained, ids_R, taught, teacher_VC)
 
 
@@ -95,8 +96,10 @@ class _Logprobs(torch.autograd.Function):
         trained: torch.Tensor,
         ids_R: torch.Tensor | None,
         taught: Taught | None,
-        teacher_VC: torch.Tensor,
+        teacher_VC: torch.Tensor | None,
     ) -> torch.Tensor:
+        ctx.dtype = hidden_NC.dtype
+        (hidden_NC,) = factors(hidden_NC)
         wide = torch.promote_types(hidden_NC.dtype, torch.float32)
         logprobs_N = hidden_NC.new_empty(len(hidden_NC), dtype=wide)
         wants_hidden, wants_table = ctx.needs_input_grad[0], ctx.needs_input_grad[3]
@@ -106,7 +109,9 @@ class _Logprobs(torch.autograd.Function):
             chunk = slice(start, start + CHUNK)
             hidden_nC, targets_n = hidden_NC[chunk], targets_N[chunk]
             own_nC = table_VC[targets_n]
-            lesson = None if taught is None else _lesson(taught, start, hidden_nC, teacher_VC, wide)
+            lesson = None
+            if taught is not None and teacher_VC is not None:
+                lesson = _lesson(taught, start, hidden_nC, teacher_VC, wide)
             if lesson is not None:
                 own_nC[lesson.places_m] = lesson.shares_mV.to(table_VC.dtype) @ table_VC
             logprobs_N[chunk], shares_nV = _chunk(hidden_nC, targets_n, own_nC, table_VC, wide, lesson)
@@ -127,7 +132,7 @@ class _Logprobs(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden_NC, slopes_NC, surplus = ctx.saved_tensors
         grad_N1 = grads[0].to(hidden_NC.dtype)[:, None]
-        of_hidden = None if slopes_NC is None else slopes_NC * grad_N1
+        of_hidden = None if slopes_NC is None else (slopes_NC * grad_N1).to(ctx.dtype)
         of_trained = None
         if surplus is not None:
             of_trained = ((surplus * grad_N1).t() @ hidden_NC).to(ctx.trained_dtype)

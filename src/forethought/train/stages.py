@@ -16,13 +16,14 @@ import torch
 
 from forethought.errors import TrainError
 from forethought.model.checkpoint import Checkpoint
+from forethought.model.processor import processor
 from forethought.model.registry import resolve
 from forethought.tasks.registry import family
 from forethought.train.adapter import fresh_adapter
 from forethought.train.assignments import first_curriculum
 from forethought.train.backend import Adapter, Backend, LearnerSettings
 from forethought.train.credit import can_judge
-from forethought.train.environment import commit, processor
+from forethought.train.environment import commit
 from forethought.train.estimate import Estimate, Work, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
@@ -143,7 +144,7 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
         "began": source.digest(),
         "commit": job.commit,
         "device": job.settings.train.device,
-        "processor": processor(),
+        "processor": processor().name,
         "threads": torch.get_num_threads(),
         "dtype": job.learner(plan).dtype,
         "estimated": asdict(expected),

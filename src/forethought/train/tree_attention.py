@@ -19,6 +19,7 @@ import torch
 
 from forethought.model.autograd import apply, softmax_backward
 from forethought.model.config import DecoderConfig
+from forethought.model.products import factors
 from forethought.train.packing import ALIGNMENT, Pack, Segment
 
 WASTE = 16_384
@@ -87,7 +88,7 @@ class _Mixing(torch.autograd.Function):
             scores = torch.bmm(queries.to(wide).mul(scale), keys.to(wide).transpose(1, 2))
             scores.view(group.segments, -1, group.queries, group.keys).add_(group.bias_S1QK)
             weights = torch.softmax(scores, -1).to(dtype)
-            mixed = torch.bmm(weights, values).flatten(0, 1)
+            mixed = torch.bmm(*factors(weights, values)).to(dtype).flatten(0, 1)
             mixed_THD.flatten(0, 1).index_copy_(0, group.rows_M, mixed.index_select(0, group.real_M))
             saved += [queries, keys, values, weights]
         ctx.save_for_backward(*saved)
@@ -97,20 +98,23 @@ class _Mixing(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad_THD,) = grads
+        dtype = grad_THD.dtype
         of_queries_THD = torch.zeros_like(grad_THD, memory_format=torch.contiguous_format)
         # A shared segment gathers what all its children say: in float32, for they may be many.
-        wide = torch.promote_types(grad_THD.dtype, torch.float32)
+        wide = torch.promote_types(dtype, torch.float32)
         of_keys_TGD, of_values_TGD = (grad_THD.new_zeros(ctx.shape, dtype=wide) for _ in range(2))
         saved = iter(ctx.saved_tensors)
         for group in ctx.groups:
-            queries, keys, values, weights = (next(saved) for _ in range(4))
+            queries, keys, values, weights = factors(*(next(saved) for _ in range(4)))
             grad = torch.zeros_like(queries)
-            grad.flatten(0, 1).index_copy_(0, group.real_M, _taken(grad_THD, group.rows_M))
+            grad.flatten(0, 1).index_copy_(0, group.real_M, _taken(grad_THD, group.rows_M).to(grad.dtype))
             _add(of_values_TGD, torch.bmm(weights.transpose(1, 2), grad), group.keys_N)
             of_weights = torch.bmm(grad, values.transpose(1, 2))
             of_scores = softmax_backward(of_weights, weights)
             of_queries = torch.bmm(of_scores, keys).mul_(ctx.scale).flatten(0, 1)
-            of_queries_THD.flatten(0, 1).index_copy_(0, group.rows_M, of_queries.index_select(0, group.real_M))
+            of_queries_THD.flatten(0, 1).index_copy_(
+                0, group.rows_M, of_queries.index_select(0, group.real_M).to(dtype)
+            )
             _add(of_keys_TGD, torch.bmm(of_scores.transpose(1, 2), queries).mul_(ctx.scale), group.keys_N)
         return of_queries_THD, of_keys_TGD.to(grad_THD.dtype), of_values_TGD.to(grad_THD.dtype), None, None
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forethought.errors import EngineError
+from forethought.model.processor import processor
 
 SOURCE = Path(__file__).parent / "source"
 FLAGS = (
@@ -36,6 +37,8 @@ FLAGS = (
 COMPILE_SECONDS = 120
 FLOAT32 = ("FORETHOUGHT_FLOAT32",)
 """Macros of the build that computes in float32 instead of bfloat16."""
+NO_PAIRS = ("FORETHOUGHT_NO_PAIRS",)
+"""Macros of a build that multiplies bfloat16 as float32 where there are no tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +75,13 @@ def find_compiler() -> Compiler:
     )
 
 
-def processor() -> str:
-    """What `-march=native` depends on: the instruction sets of this machine."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
-
-
 def library_path(cache_dir: Path, compiler: Compiler, defines: tuple[str, ...] = ()) -> Path:
     """Where the library for these sources, this compiler and this machine lies."""
     digest = hashlib.sha256()
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.read_bytes())
-    for part in (*compiler.command, compiler.version, *FLAGS, *defines, processor()):
+    flags = sorted(processor().flags) or [platform.machine(), platform.processor()]
+    for part in (*compiler.command, compiler.version, *FLAGS, *defines, *flags):
         digest.update(part.encode())
     return cache_dir / "kernels" / f"forethought-{digest.hexdigest()[:16]}.so"
 
@@ -99,6 +94,8 @@ def build(cache_dir: Path, defines: tuple[str, ...] = ()) -> Path:
             written, or somebody else could have put a library there.
     """
     compiler = find_compiler()
+    if not processor().pairs_pay:
+        defines = (*defines, *NO_PAIRS)
     path = library_path(cache_dir, compiler, defines)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

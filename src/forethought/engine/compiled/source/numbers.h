@@ -27,7 +27,7 @@ typedef uint16_t w16x __attribute__((vector_size(32), aligned(2)));
 
 INLINE f16x load16(const float *p) { return *(const f16x *)p; }
 INLINE void store16(float *p, f16x v) { *(f16x *)p = v; }
-INLINE f16x splat(float x) { return (f16x){} + x; }
+INLINE f16x splat(float x) { return x - (f16x){}; } /* "+" would be computed, for the sake of -0 */
 
 INLINE float sum16(f16x v) {
 #if defined(__AVX512F__)

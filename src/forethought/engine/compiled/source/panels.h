@@ -26,7 +26,7 @@ enum { PLAIN = 0, INT8 = 1, INT4 = 2, INT8_ROUNDED = 3 };
 #define MAX_ROWS 96
 #endif
 /* Bfloat16 instructions take two neighbours in depth at a time, so these lie side by side. */
-#if defined(FORETHOUGHT_AMX) || (defined(__AVX512BF16__) && !defined(FORETHOUGHT_FLOAT32))
+#if defined(FORETHOUGHT_AMX) || (defined(__AVX512BF16__) && !defined(FORETHOUGHT_NO_PAIRS) && !defined(FORETHOUGHT_FLOAT32))
 #define FORETHOUGHT_PAIRS 1
 #endif
 
