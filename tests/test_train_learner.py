@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from forethought.engine.native import NativeEngine
 from forethought.engine.protocol import Limits, Request, Sampling
 from forethought.errors import CheckpointError, TrainError
+from forethought.model import products
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Conversation, Message
+from forethought.model.processor import Processor
 from forethought.settings import EngineSettings, Settings
 from forethought.train import losses
 from forethought.train.adapter import fresh_adapter
@@ -250,6 +252,14 @@ def test_bfloat16_learns_with_the_weights_that_it_publishes(checkpoint: Checkpoi
         assert torch.equal(tensor, merged[name].bfloat16()), name
 
 
+@pytest.fixture(params=["fast", "slow"])
+def any_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is fast at bfloat16, and one that is not."""
+    flags = frozenset({"avx2", "amx_bf16"} if request.param == "fast" else {"avx2"})
+    monkeypatch.setattr(products, "processor", lambda: Processor("any", "any", flags))
+
+
+@pytest.mark.usefixtures("any_processor")
 @pytest.mark.parametrize("train", ["adapter", "all"])
 def test_bfloat16_stays_close_to_float32(checkpoint: Checkpoint, train: str) -> None:
     rows = some_rows(checkpoint, 20)
@@ -266,6 +276,7 @@ def test_bfloat16_stays_close_to_float32(checkpoint: Checkpoint, train: str) -> 
         assert cosine > 0.99, name
 
 
+@pytest.mark.usefixtures("any_processor")
 def test_in_bfloat16_too_what_is_nearly_sure_is_learned_by_as_much_as_is_missing(checkpoint: Checkpoint) -> None:
     slopes: list[torch.Tensor] = []
     for dtype in ("float32", "bfloat16"):

@@ -234,10 +234,12 @@ def same_learning(runs: Iterable[Run]) -> bool:
 
 
 def same_clock(costs: dict[str, dict[str, Any]]) -> bool:
-    """Whether the rival had as long as reinforcement learning, on such a machine, and computed as exactly."""
-    rl, rival = costs["rl"], costs[CONTINUED]
-    one_machine = rl["machines"] == rival["machines"] and len(rl["machines"]) == 1
-    return one_machine and rival["seconds"] >= 0.99 * rl["seconds"]
+    """Whether the rival had as long as any run of this reinforcement learning on such a machine, and computed as
+    exactly; there is one."""
+    rival = costs[CONTINUED]
+    runs = [cost for name, cost in costs.items() if name != CONTINUED and cost["machines"] == rival["machines"]]
+    longest = max((run["seconds"] for run in runs), default=float("inf"))
+    return len(rival["machines"]) == 1 and rival["seconds"] >= 0.99 * longest
 
 
 def conditions(
