@@ -121,3 +121,28 @@ def test_the_base_is_prompted_as_a_family_allows() -> None:
         ({"examples": 8, "must_call": True}, ("tool_single",)),
     ):
         assert tuple(name for name in names if reason.allows(name, prompt)) == allowed
+
+
+@pytest.mark.parametrize(
+    ("machines", "seconds", "met"),
+    [
+        (
+            {"rl": "one", "seed-2": "one", "seed-3": "two"},
+            {"rl": 100, "seed-2": 90, "seed-3": 300, "continued": 99},
+            True,
+        ),
+        (
+            {"rl": "one", "seed-2": "one", "seed-3": "two"},
+            {"rl": 90, "seed-2": 101, "seed-3": 50, "continued": 99},
+            False,
+        ),
+        ({"rl": "two", "seed-2": "two", "seed-3": "two"}, {"rl": 1, "seed-2": 1, "seed-3": 1, "continued": 99}, False),
+    ],
+    ids=["as long", "another seed took longer", "nobody on its machine"],
+)
+def test_the_rivals_clock_is_that_of_its_own_machine(
+    machines: dict[str, str], seconds: dict[str, float], met: bool
+) -> None:
+    where = machines | {"continued": "one"}
+    costs = {name: {"machines": [where[name]], "seconds": taken} for name, taken in seconds.items()}
+    assert reason.same_clock(costs) == met
