@@ -19,7 +19,7 @@ class Processor:
     @property
     def pairs_pay(self) -> bool:
         """Whether AVX-512's product of bfloat16 pairs, where there is one, does more a second than float32's. Intel's
-        does half (82 and 160 GFLOPS a core, measured on Xeons of model 207 whose AMX is hidden from the guest)."""
+        does half (torch's products do 82 and 160 GFLOPS a core on a Xeon of model 207 whose AMX is hidden)."""
         return self.vendor != "GenuineIntel"
 
     @property
