@@ -69,7 +69,10 @@ def found(monkeypatch: pytest.MonkeyPatch) -> reason.Found:
     for name, value in {**sizes, "families": lambda: dict.fromkeys(EVERY)}.items():
         monkeypatch.setattr(reason, name, value)
     found = reason.Found(
-        prompted={name: {"examples": 8, "worked": False, "must_call": False, "sampling_of_eight": {}} for name in EVERY}
+        processors={name: ["one"] for name in CHANCES},
+        prompted={
+            name: {"examples": 8, "worked": False, "must_call": False, "sampling_of_eight": {}} for name in EVERY
+        },
     )
     for name in CHANCES:
         names = FEW if name in reason.SEEDS else EVERY
@@ -105,7 +108,7 @@ def test_the_report_is_written_and_says_what_was_met(
     with pytest.raises(SystemExit) as ended:
         reason.main()
     verdict: dict[str, Any] = json.loads(output.read_text())["verdict"]
-    # What was made up here is no model, and its levels are equally hard.
+    # What was made up here is no model.
     assert {demand for demand, met in verdict.items() if not met} == {"what was measured is the model in the package"}
     assert ended.value.code == 1
     page = output.with_suffix(".md").read_text()

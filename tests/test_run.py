@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forethought.errors import CheckpointError, TrainError, TrainingStopped
+from forethought.model.processor import Processor
 from forethought.train.page import PAGE
 from forethought.train.recipe import Recipe
 from forethought.train.run import ENVIRONMENT, METRICS, ROLLOUTS, Position, Run, runs_in
@@ -240,11 +241,23 @@ def test_a_halt_saves_the_state_after_the_step_at_hand(run: Run):
     assert totals(run)[-1] == 36
 
 
+def test_a_stage_that_was_moved_to_another_machine_names_both(run: Run, monkeypatch: pytest.MonkeyPatch):
+    halt = Halt()
+    halt.ask()
+    monkeypatch.setattr("forethought.train.stage.processor", lambda: Processor("Zen", "", frozenset()))
+    assert train(run, Counting(), halt) is None
+    monkeypatch.setattr("forethought.train.stage.processor", lambda: Processor("Atom", "", frozenset()))
+    reached = train(run, Counting())
+    assert reached is not None
+    assert reached.processors == ("Atom", "Zen")
+
+
 def test_an_alarm_stops_the_run_with_its_state_saved(run: Run):
     with pytest.raises(TrainingStopped, match=r"It has broken down\.") as stopped:
         train(run, Counting(alarms={4: True}))
     assert "saved after step 5 of cold" in stopped.value.remedy
-    assert run.position() == Position(0, 5, {"total": 10}, run.position().seconds)
+    position = run.position()
+    assert (position.step, position.memory) == (5, {"total": 10})
     assert len(run.metrics()) == 5
 
 

@@ -139,7 +139,25 @@ def test_problems_without_a_difference_do_not_change_the_p_value() -> None:
 def test_measurements_that_are_alike_have_a_p_value_of_one() -> None:
     found = paired_difference([1, 0, 1], [1, 0, 1])
     assert found.p_value == 1.0
-    assert (found.difference.low, found.difference.high) == (0.0, 0.0)
+    most = wilson(0, 3).high
+    assert (found.difference.value, found.difference.low, found.difference.high) == (0.0, -most, most)
+
+
+def test_differences_that_are_all_the_same_claim_no_certainty() -> None:
+    found = paired_difference([0] * 8, [1] * 8).difference
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(1 - 2 * wilson(0, 8).high)
+    lengths = paired_difference([10] * 8, [12] * 8).difference  # no shares: there is no most that they could differ
+    assert (lengths.low, lengths.high) == (2.0, 2.0)
+
+
+def test_pairs_of_the_same_problem_count_as_one() -> None:
+    found = paired_difference([0, 0, 0, 0], [1, 1, 1, 0], problems="aabc")
+    assert (found.difference.value, found.difference.n) == (0.75, 3)
+    # Of two problems that changed, by 2 and by 1, all four patterns but the two mixed ones are as extreme.
+    assert found.p_value == 2 / 4
+    once, twice = (paired_difference([0, 1] * n, [1, 1] * n, problems=list(range(2)) * n).difference for n in (1, 30))
+    assert (once.low, once.high, once.n) == (twice.low, twice.high, twice.n)
 
 
 def test_a_p_value_is_never_zero() -> None:

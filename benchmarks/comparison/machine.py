@@ -2,10 +2,11 @@
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import psutil
+
+from forethought.model.processor import processor
 
 
 def others_seconds() -> float:
@@ -16,11 +17,10 @@ def others_seconds() -> float:
 
 def machine() -> dict[str, Any]:
     """What the figures were made on."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    flags = set(Path("/proc/cpuinfo").read_text().split())
+    cpu = processor()
     return {
-        "cpu": names[0].split(":", 1)[1].strip() if names else platform.processor(),
-        "instructions": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags],
+        "cpu": cpu.name,
+        "instructions": cpu.instructions,
         "cores": psutil.cpu_count(logical=False),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(terse=True),

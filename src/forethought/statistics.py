@@ -4,7 +4,7 @@ Samples of one problem are alike, so everything here that resamples draws whole 
 samples. Whatever draws does so from a seed: the same data always give the same figures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import comb, sqrt
@@ -109,13 +109,21 @@ def rate(clusters: Sequence[Sequence[bool]], *, confidence: float = CONFIDENCE, 
 
 
 def paired_difference(
-    before: Sequence[float], after: Sequence[float], *, confidence: float = CONFIDENCE, seed: int = 0
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    problems: Sequence[Hashable] | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
 ) -> PairedDifference:
-    """The mean of `after` less `before`, one pair a problem.
+    """The mean of `after` less `before`. Pairs are of a problem each, or of those in `problems`: pairs of the same one
+    are drawn together, and flipped together.
 
-    The interval is the bootstrap's over problems. The p-value is two-sided, of the test that flips the sign of each
-    difference: exact for up to 13 differences that are not zero, else by `FLIPS` random flips, the observed one among
-    them so that it is never 0.
+    The interval is the bootstrap's over problems, except where all differences are the same: that would claim
+    certainty, so for shares it reaches as far as the differences would if as many problems as Wilson's interval allows
+    changed in the extreme. The p-value is two-sided, of the test that flips the sign of each problem's difference:
+    exact for up to 13 that are not zero, else by `FLIPS` random flips, the observed one among them so that it is
+    never 0.
 
     Source: R. A. Fisher, "The Design of Experiments" (1935), section 21; for the observed flip, B. Phipson and
     G. Smyth, "Permutation P-values Should Never Be Zero", SAGMB 9 (2010).
@@ -125,9 +133,15 @@ def paired_difference(
     """
     if len(before) != len(after) or not before:
         raise ValueError(f"{len(before)} and {len(after)} observations make no pairs")
-    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    interval = bootstrap_mean([[float(d)] for d in differences], confidence=confidence, seed=seed)
-    return PairedDifference(interval, _sign_flip(differences[differences != 0.0], seed))
+    clusters: dict[Hashable, list[float]] = {}
+    for problem, one, other in zip(range(len(before)) if problems is None else problems, before, after, strict=True):
+        clusters.setdefault(problem, []).append(float(other) - float(one))
+    interval = bootstrap_mean(list(clusters.values()), confidence=confidence, seed=seed)
+    if interval.low == interval.high and min(*before, *after) >= 0.0 and max(*before, *after) <= 1.0:
+        value, others = interval.value, wilson(0, interval.n, confidence).high
+        interval = Interval(value, value - others * (value + 1), value + others * (1 - value), interval.n)
+    sums = np.array([sum(cluster) for cluster in clusters.values()])
+    return PairedDifference(interval, _sign_flip(sums[sums != 0.0], seed))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

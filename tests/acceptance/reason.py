@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from outcome import write_outcome
 from reason_report import write_report
-from trained import OWN, Subject, cells_of, cost_of, joined, made_by
+from trained import OWN, RUNNER, Subject, cells_of, cost_of, joined, made_by
 
 from forethought.evals.figures import Comparison, Report, compare
 from forethought.evals.measurement import Measurement
@@ -72,12 +72,13 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Found:
     """What was measured, by the name of who was: an attempt at each of many problems, several at each of some, one as a
-    server samples; and how the base was prompted."""
+    server samples; how the base was prompted; and on which processors it was."""
 
     once: dict[str, Measurement] = field(default_factory=dict)
     many: dict[str, Measurement] = field(default_factory=dict)
     served: dict[str, Measurement] = field(default_factory=dict)
     prompted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    processors: dict[str, list[str]] = field(default_factory=dict)
 
 
 async def by_family(names: Sequence[str], work: Callable[[str], Awaitable[T]]) -> list[T]:
@@ -174,6 +175,7 @@ async def everything(subjects: dict[str, Checkpoint], settings: Settings) -> Fou
         names = SEED_FAMILIES if name in SEEDS else list(families())
         async with Subject(name, checkpoint, settings) as subject:
             await (measure_base if name == "base" else measure_thinker)(found, subject, names)
+            found.processors[name] = subject.processors
     return found
 
 
@@ -194,8 +196,9 @@ def not_harder(report: Report) -> list[str]:
 
 
 def complete(measured: Measurement, problems: int, samples: int, names: Iterable[str]) -> bool:
-    """Whether there are so many attempts at so many problems of every level of these families."""
-    counts = Counter(record.cell for record in measured.records if len(record.samples) >= samples)
+    """Whether there are so many attempts at so many problems of every level of these families, none of them broken."""
+    whole = (record for record in measured.records if len(record.samples) >= samples)
+    counts = Counter(record.cell for record in whole if not any(sample.error for sample in record.samples))
     return all(counts[cell] >= problems for cell in cells_of(names))
 
 
@@ -248,7 +251,7 @@ def conditions(
     """What makes these runs comparable, known before anything is measured: `costs` are those of learning after the cold
     start, and `shipped` is the digest of the model in the package."""
     return {
-        "three runs of the same reinforcement learning have seeds of their own": same_learning(runs),
+        "three runs of the same recipe of reinforcement learning have seeds of their own": same_learning(runs),
         "all of them began with the same cold start": {cost["began"] for cost in costs.values()} == {digests["cold"]},
         "what was measured is the model in the package": shipped == digests["rl"],
         "the cold start was gone on with for as long": same_clock(costs),
@@ -260,22 +263,22 @@ def demands(
 ) -> dict[str, bool]:
     """What was asked for, and whether it is so; `means` are those of the levels after reinforcement learning."""
     cells = len(cells_of(families()))
-    paired = {name: gain.pooled.difference.n for name, gain in gains.items()}
+    paired = {name: gain.pairs for name, gain in gains.items()}
     expected = {name: ONCE * (len(cells_of(SEED_FAMILIES)) if name in SEEDS else cells) for name in gains}
     verdict = {
         f"every cell has {ONCE} problems, and {MANY} with {SAMPLES} attempts": sizes_are_right(found),
         "whoever is compared tried the same problems": paired == expected
-        and eights.pooled.difference.n == MANY * cells
-        and rivals.pooled.difference.n == RIVAL * cells,
+        and eights.pairs == MANY * cells
+        and rivals.pairs == RIVAL * cells,
     }
     for level, goal in LEVEL_GOALS.items():
         verdict[f"level {level}: mean pass@1 of at least {goal:.0%}"] = means[level] >= goal
     for seed, gain in gains.items():
-        pooled = gain.pooled.difference
-        verdict[f"{seed}: at least {100 * GAIN_GOAL:.0f} points over its cold start, interval above 0"] = (
+        pooled, on = gain.pooled.difference, f" on {len(SEED_FAMILIES)} families" if seed in SEEDS else ""
+        verdict[f"{seed}: at least {100 * GAIN_GOAL:.0f} points over its cold start{on}, interval above 0"] = (
             pooled.value >= GAIN_GOAL and pooled.low > 0
         )
-        verdict[f"{seed}: no family is significantly down"] = not gain.worse()
+        verdict[f"{seed}: no family is significantly down{on}"] = not gain.worse()
     return verdict | {
         "reinforcement learning beats the cold start gone on with": rivals.pooled.difference.low > 0,
         "pass@8 is not significantly down": not (eights.pooled.difference.value < 0 and eights.pooled.p_value <= 0.05)
@@ -321,7 +324,8 @@ def main() -> None:
     rivals = compare(found.once[CONTINUED], found.once["rl"])
     figures: dict[str, Any] = {
         "digests": digests,
-        "engine": settings.engine.model_dump(mode="json"),
+        "engine": settings.engine.model_dump(mode="json") | RUNNER,
+        "processors": found.processors,
         "effort": EFFORT,
         "level_means": {name: level_means(report) for name, report in once.items()},
         "served_level_means": {name: level_means(report) for name, report in served.items()},

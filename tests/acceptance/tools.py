@@ -44,6 +44,9 @@ EFFORT = "medium"
 LIMIT = 2048
 """Most tokens of a turn over HTTP: twice what the effort may think, so that its budget is the same as in process."""
 
+NO_OUTPUT = ("malformed_tool_call", "no_answer", "grammar_failed")
+"""Codes of errors that say that the model's output is none."""
+
 CALLED = ("called a tool", "malformed call")
 """Verdicts on an attempt that made a call, or tried to."""
 
@@ -115,7 +118,9 @@ async def over_http(settings: Settings) -> dict[str, list[dict[str, Any]]]:
         async with places:
             try:
                 items = await ask(client, settings.serve.name, problem)
-            except APIError as error:  # an output that is none
+            except APIError as error:
+                if error.code not in NO_OUTPUT:  # not the model's fault
+                    raise
                 return told | {"correct": False, "reason": str(error), "called": True}
         verdict = judge(family(problem.family), problem, items)
         called = not items or any(isinstance(item, ToolCall) for item in items)

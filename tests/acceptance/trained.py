@@ -1,13 +1,14 @@
 """What the acceptance runs of training share: the checkpoints that runs have made, and measurements of them.
 
 A measurement takes hours in all, so each is kept in a file as soon as it is there, under the digests of what was
-measured and with which tasks and engine; an interrupted run goes on with those that are missing.
+measured and of the code that does it; an interrupted run goes on with those that are missing, on another machine too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -15,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from forethought import engine, evals, reasoning, tasks
+from forethought import engine, evals, model, reasoning, tasks
 from forethought.engine.native import NativeEngine
 from forethought.errors import TrainError
 from forethought.evals.measure import measure
 from forethought.evals.measurement import Cell, Measurement
-from forethought.model import renderer
 from forethought.model.checkpoint import Checkpoint
+from forethought.model.processor import processor
 from forethought.model.registry import resolve
 from forethought.reasoning.reasoner import Reasoner
 from forethought.settings import Settings
@@ -34,6 +35,9 @@ AFTERWARDS = ("figures.py", "validate.py")
 OWN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """Samples from the model's own distribution: what reinforcement learning improves."""
 
+RUNNER = {"runner": "compiled"}
+"""A machine without a compiler would compute in another precision, under the same name."""
+
 
 def made_by(run: Path, stage: str, settings: Settings) -> Checkpoint:
     """The checkpoint of a stage of a run. Raises `TrainError` or `CheckpointError` when it is not there."""
@@ -41,8 +45,9 @@ def made_by(run: Path, stage: str, settings: Settings) -> Checkpoint:
 
 
 def cost_of(run: Path, stages: Sequence[str]) -> dict[str, Any]:
-    """What these stages of a run took together (`seconds`), on which machines and how exactly, and what the first of
-    them began with, as `estimates.jsonl` has it. Raises `TrainError` when one is not over."""
+    """What these stages of a run took together (`seconds`), on which machines and how exactly, by the code of which
+    commits, and what the first of them began with, as `estimates.jsonl` has it. Raises `TrainError` when one is not
+    over."""
     costs = {cost["stage"]: cost for cost in Run.open(run).lines(ESTIMATES)}
     for stage in stages:
         if stage not in costs:
@@ -55,6 +60,7 @@ def cost_of(run: Path, stages: Sequence[str]) -> dict[str, Any]:
         "stages": list(stages),
         "began": parts[0]["began"],
         "machines": sorted(" ".join(machine) for machine in machines),
+        "commits": list(dict.fromkeys(str(cost.get("commit")) for cost in parts)),
         "seconds": sum(cost["found"]["seconds"] for cost in parts),
     }
 
@@ -75,7 +81,7 @@ def joined(measurements: Sequence[Measurement]) -> Measurement:
 def _sources() -> str:
     """A digest of the tasks, the prompts, the rules of an attempt, and what computes it."""
     digest = hashlib.sha256("".join(map(version, ("llguidance", "tokenizers"))).encode())
-    for package in (tasks, evals, reasoning, renderer, engine):
+    for package in (tasks, evals, reasoning, model, engine):
         for file in sorted(Path(package.__path__[0]).rglob("*.*")):
             if file.suffix in (".py", ".txt", ".c", ".h") and file.name not in AFTERWARDS:
                 digest.update(file.read_bytes())
@@ -90,8 +96,7 @@ class Subject:
     """A checkpoint that is measured, piece by piece. The engine starts when a piece is missing."""
 
     def __init__(self, name: str, checkpoint: Checkpoint, settings: Settings) -> None:
-        # A machine without a compiler would compute in another precision, under the same name.
-        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"runner": "compiled"})})
+        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update=RUNNER)})
         self.name, self.checkpoint = name, checkpoint
         self.digest = checkpoint.digest()
         self._settings = settings
@@ -101,6 +106,7 @@ class Subject:
         by = settings.engine.model_dump_json(include={"runner", "dtype", "quantization"})
         of = f"{self.digest} {by} {SOURCES}"
         self._directory = WORK / f"{name}-{hashlib.sha256(of.encode()).hexdigest()[:16]}"
+        self._here = self._directory / re.sub(r"[^A-Za-z0-9_]+", "-", str(processor())).strip("-")
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,6 +116,12 @@ class Subject:
     ) -> None:
         if self._engine is not None:
             await self._engine.close()
+
+    @property
+    def processors(self) -> list[str]:
+        """Those on which it was measured, as directories are named after them: sums are rounded in another order on
+        another one."""
+        return sorted({path.parent.name for path in self._directory.glob("*/*.json")})
 
     async def reasoner(self) -> Reasoner:
         """Takes turns of the checkpoint."""
@@ -124,7 +136,7 @@ class Subject:
         self, piece: str, cells: Sequence[Cell], known: Measurement | None = None, **how: Any
     ) -> Measurement:
         """The measurement of that name, from its file or made now, with the samples that are known already."""
-        path = self._directory / f"{piece}.json"
+        path = next(self._directory.glob(f"*/{piece}.json"), self._here / f"{piece}.json")
         if path.exists():
             kept = Measurement.load(path)
             if kept.cells == sorted(cells) and all(getattr(kept, key) == value for key, value in how.items()):

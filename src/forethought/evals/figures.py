@@ -1,7 +1,7 @@
 """The figures of a measurement, and of the difference between two.
 
 Each carries an interval and the number of problems it rests on. Samples of one problem are alike, so problems are what
-is drawn when an interval is made.
+is drawn when an interval is made; one that two levels of a family have in common is one problem.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from forethought.errors import ResultError
 from forethought.evals.measurement import Cell, Measurement, ProblemRecord, Sample
@@ -22,6 +22,8 @@ from forethought.statistics import (
     pass_at_k,
     rate,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Figures:
             samples=len(every),
             pass_1=_share(records, lambda sample: sample.correct),
             pass_k={k: _pass_k(records, k) for k in ks},
-            thinking_tokens=bootstrap_mean([[float(s.thinking_tokens) for s in r.samples] for r in records]),
+            thinking_tokens=bootstrap_mean(_clusters(records, lambda r: [float(s.thinking_tokens) for s in r.samples])),
             capped=_share(records, lambda sample: sample.capped),
             answered=_share(records, lambda sample: sample.answered),
             reasons=dict(sorted(Counter(sample.reason for sample in every).items())),
@@ -106,9 +108,11 @@ class FamilyDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How much more the second measurement is right than the first, problem by problem."""
+    """How much more the second measurement is right than the first, problem by problem; `pairs` counts those of every
+    level."""
 
     k: int
+    pairs: int
     pooled: PairedDifference
     families: dict[str, FamilyDifference]
 
@@ -136,6 +140,7 @@ def compare(before: Measurement, after: Measurement, *, k: int = 1) -> Compariso
     adjusted = holm([each.p_value for each in found])
     return Comparison(
         k,
+        len(pairs),
         _difference(pairs, k),
         {
             name: FamilyDifference(each.difference, each.p_value, p_value)
@@ -145,7 +150,11 @@ def compare(before: Measurement, after: Measurement, *, k: int = 1) -> Compariso
 
 
 def _difference(pairs: Sequence[tuple[ProblemRecord, ProblemRecord]], k: int) -> PairedDifference:
-    return paired_difference([_pass(one, k) for one, _ in pairs], [_pass(other, k) for _, other in pairs])
+    return paired_difference(
+        [_pass(one, k) for one, _ in pairs],
+        [_pass(other, k) for _, other in pairs],
+        problems=[_problem(one) for one, _ in pairs],
+    )
 
 
 def _pass(record: ProblemRecord, k: int) -> float:
@@ -153,11 +162,24 @@ def _pass(record: ProblemRecord, k: int) -> float:
 
 
 def _pass_k(records: Sequence[ProblemRecord], k: int) -> Interval:
-    values = [_pass(record, k) for record in records]
-    if set(values) <= {0.0, 1.0}:
-        return rate([[value == 1.0] for value in values])
-    return bootstrap_mean([[value] for value in values])
+    clusters = _clusters(records, lambda record: [_pass(record, k)])
+    if all(value in (0.0, 1.0) for values in clusters for value in values):
+        return rate([[value == 1.0 for value in values] for values in clusters])
+    return bootstrap_mean(clusters)
 
 
 def _share(records: Sequence[ProblemRecord], counts: Callable[[Sample], bool]) -> Interval:
-    return rate([[counts(sample) for sample in record.samples] for record in records])
+    return rate(_clusters(records, lambda record: [counts(sample) for sample in record.samples]))
+
+
+def _clusters(records: Sequence[ProblemRecord], values: Callable[[ProblemRecord], list[T]]) -> list[list[T]]:
+    """The values of each problem."""
+    found: dict[tuple[str, str], list[T]] = {}
+    for record in records:
+        found.setdefault(_problem(record), []).extend(values(record))
+    return list(found.values())
+
+
+def _problem(record: ProblemRecord) -> tuple[str, str]:
+    """What names a problem, whatever the level it was drawn for."""
+    return record.cell.family, record.key

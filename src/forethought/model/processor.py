@@ -7,6 +7,9 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
+"""Flags that decide how fast a model is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Processor:
@@ -15,6 +18,16 @@ class Processor:
     name: str
     vendor: str
     flags: frozenset[str]
+
+    def __str__(self) -> str:
+        """`AMD EPYC (avx2, avx512f)`: machines in a cloud often tell no more of their model than that."""
+        instructions = self.instructions
+        return f"{self.name} ({', '.join(instructions)})" if instructions else self.name
+
+    @property
+    def instructions(self) -> list[str]:
+        """Those of `INSTRUCTIONS` that it has."""
+        return [flag for flag in INSTRUCTIONS if flag in self.flags]
 
     @property
     def pairs_pay(self) -> bool:

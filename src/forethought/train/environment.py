@@ -22,7 +22,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "system": platform.system(),
         "machine": platform.machine(),
-        "processor": processor().name,
+        "processor": str(processor()),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "accelerators": _accelerators(),

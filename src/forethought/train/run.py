@@ -45,13 +45,15 @@ LINES: Final = (METRICS, ROLLOUTS, ESTIMATES)
 @dataclass(frozen=True, slots=True)
 class Position:
     """How far a run has come: `step` steps of the stage with this index are done. `memory` is what the stage itself
-    has to remember, as JSON values, `seconds` what it has taken so far, `best` the best score of its validations."""
+    has to remember, as JSON values, `seconds` what it has taken so far, `best` the best score of its validations, and
+    `processors` are those that it has been trained on."""
 
     stage: int = 0
     step: int = 0
     memory: Mapping[str, Any] | None = None
     seconds: float = 0.0
     best: float | None = None
+    processors: tuple[str, ...] = ()
 
 
 class Run:
@@ -120,8 +122,8 @@ class Run:
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The lines of one of the files that grow; a last one that was cut off is left out."""
-        content = (self.directory / name).read_text(encoding="utf-8")
-        return [json.loads(line) for line in content.splitlines(keepends=True) if line.endswith("\n")]
+        content = (self.directory / name).read_bytes()
+        return [json.loads(line) for line in content.split(b"\n")[:-1]]  # text may hold what str.splitlines cuts at
 
     def append(self, name: str, entries: Sequence[Mapping[str, Any]]) -> None:
         """Adds lines to one of them."""
@@ -164,7 +166,7 @@ class Run:
             return Position()
         content = read_object(found / POSITION)
         del content["lengths"]
-        return Position(**content)
+        return Position(**content | {"processors": tuple(content.get("processors", ()))})
 
     def backend_state(self) -> Path | None:
         """The backend's part of the newest state, if it has one."""

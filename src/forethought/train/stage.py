@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from forethought.errors import TrainingStopped
+from forethought.model.processor import processor
 from forethought.train.page import write_page
 from forethought.train.run import METRICS, ROLLOUTS, Position, Run
 from forethought.train.seeds import seed_of
@@ -114,6 +115,7 @@ class Trainer:
             stage.resume(position.memory)
         self.watcher.stage(stage, position.step)
         here = position
+        processors = tuple(sorted({*position.processors, str(processor())}))
         while here.step < stage.steps:
             # Dropout draws from torch's own generator; so it, too, follows from the place in the run.
             seed = seed_of(self.run.recipe.seed, stage.name, here.step, "torch")
@@ -123,7 +125,7 @@ class Trainer:
             seconds, number = here.seconds + perf_counter() - began, here.step + step.done
             self._write(stage, number, step)
             best = self._best(stage, step.score, here.best, backend)
-            here = Position(index, number, stage.state(), seconds, best)
+            here = Position(index, number, stage.state(), seconds, best, processors)
             if step.alarm is not None:
                 self.run.save(here, backend.save_state)
                 remedy = f"The run in {self.run.directory} is saved after step {number} of {stage.name}."

@@ -16,7 +16,6 @@ import torch
 
 from forethought.errors import TrainError
 from forethought.model.checkpoint import Checkpoint
-from forethought.model.processor import processor
 from forethought.model.registry import resolve
 from forethought.tasks.registry import family
 from forethought.train.adapter import fresh_adapter
@@ -144,7 +143,7 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
         "began": source.digest(),
         "commit": job.commit,
         "device": job.settings.train.device,
-        "processor": processor().name,
+        "processor": ", ".join(reached.processors),
         "threads": torch.get_num_threads(),
         "dtype": job.learner(plan).dtype,
         "estimated": asdict(expected),
