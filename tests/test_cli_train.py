@@ -1,6 +1,5 @@
 """`forethought train` and `forethought runs`, on the tiny checkpoint."""
 
-import asyncio
 import io
 import json
 import signal
@@ -106,7 +105,35 @@ def test_a_mistake_in_the_last_stage_is_said_before_the_first_begins(forethought
     done = forethought("train", recipe, "--run", "run")
     assert done.status == 1
     assert "families.even begins at level 9" in done.err
-    assert not list(Path("run").glob("checkpoints/*"))
+    assert not Path("run").exists()
+
+
+def test_a_base_that_is_not_there_or_not_fit_for_an_adapter_leaves_no_folder(forethought: CommandLine, recipe: str):
+    assert forethought("train", recipe, "--run", "first", "--until", "cold").status == 0
+    told = Path(recipe).read_text()
+    base = next(line for line in told.splitlines() if line.startswith("base"))
+    for other, said in (
+        ('base = "nowhere"', "nowhere"),
+        ('base = "first/checkpoints/cold"\nadapter = {}', "its base has one already"),
+    ):
+        Path(recipe).write_text(told.replace(base, other))
+        refused = forethought("train", recipe, "--run", "run")
+        assert refused.status == 1
+        assert said in refused.err
+        assert not Path("run").exists()
+
+
+def test_who_repeats_the_command_is_told_how_to_go_on(forethought: CommandLine, recipe: str):
+    assert forethought("train", recipe, "--run", "run", "--until", "cold").status == 0
+    again = forethought("train", recipe, "--run", "run")
+    assert again.status == 1
+    assert "Go on with it: forethought train --resume --run run" in again.err
+
+
+def test_a_model_beside_a_recipe_is_refused(forethought: CommandLine, recipe: str):
+    refused = forethought("--model", "smollm2-135m-instruct", "train", recipe, "--run", "run")
+    assert refused.status == 1
+    assert "--model does nothing here" in refused.err
 
 
 def test_a_cold_start_needs_worked_solutions(forethought: CommandLine, recipe: str):
@@ -195,19 +222,39 @@ def test_ctrl_c_halts_and_resume_goes_on(forethought: CommandLine, recipe: str, 
 
 def test_a_second_ctrl_c_waits_for_nothing(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):
     ended: list[int] = []
-    taken = SftLoop.step
+
+    class Ended(BaseException):
+        pass
+
+    def end(status: int) -> None:
+        ended.append(status)
+        raise Ended
 
     async def interrupted(loop: SftLoop, number: int) -> Step:
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
-            await asyncio.sleep(0.1)
-        return await taken(loop, number)
+        raise AssertionError("it has waited for the step to end")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(SftLoop, "step", interrupted)
-        patched.setattr("os._exit", ended.append)
+    monkeypatch.setattr(SftLoop, "step", interrupted)
+    monkeypatch.setattr("os._exit", end)
+    with pytest.raises(Ended):
         forethought("train", recipe, "--run", "run")
     assert ended == [130]
+
+
+def test_sigterm_halts_as_ctrl_c_does(forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch):
+    taken, before = SftLoop.step, signal.getsignal(signal.SIGTERM)
+
+    async def ended(loop: SftLoop, number: int) -> Step:
+        signal.raise_signal(signal.SIGTERM)
+        return await taken(loop, number)
+
+    monkeypatch.setattr(SftLoop, "step", ended)
+    halted = forethought("train", recipe, "--run", "run")
+    assert halted.status == 130
+    assert "halted; go on with" in halted.err
+    assert json.loads(next(Path("run/state").glob("*/position.json")).read_text())["step"] == 1
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ctrl_c_in_the_last_step_of_a_stage_begins_no_other(
@@ -266,7 +313,7 @@ def test_a_run_is_not_resumed_by_a_recipe_that_it_has_not_followed(forethought: 
     path.write_text(path.read_text().replace("tokens = 64", "tokens = 65"))
     refused = forethought("train", recipe, "--resume", "--run", "run")
     assert refused.status == 1
-    assert "is not what run has followed" in refused.err
+    assert "is not what run has followed so far: stages[0].tokens" in refused.err
 
 
 def test_an_alarm_ends_the_command_with_a_plain_sentence(
@@ -322,6 +369,10 @@ def test_runs_are_listed_shown_drawn_and_compared(forethought: CommandLine, two_
     compared = forethought("runs", "compare", "one", "two", "--stage", "rl", "--plot", "both.png").out.splitlines()
     assert [line.split("\t")[0] for line in compared] == ["rl", "one", "two", "both.png"]
     assert Path("both.png").read_bytes().startswith(b"\x89PNG")
+    assert two_runs["measurements"]["base"]["problems"] == 2
+    missed = forethought("runs", "compare", "one", "two", "--stage", "rn")
+    assert missed.status == 1
+    assert "None of these runs has taken a step of a stage 'rn'" in missed.err
 
 
 def test_pictures_without_matplotlib_say_what_is_missing(

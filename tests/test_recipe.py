@@ -73,6 +73,11 @@ def test_a_recipe_that_was_written_down_reads_the_same():
         ({"stages": [RL | {"kind": "dpo"}]}, "stages[0]:"),
         ({"stages": []}, "stages:"),
         ({"stages": [RL, RL]}, "two stages have the same name"),
+        ({"stages": [RL | {"name": "base"}]}, "a stage is called base, as the base"),
+        (
+            {"stages": [RL | {"name": "a"}, RL | {"name": "a-best"}]},
+            "is called a-best, as the base or the best",
+        ),
         ({"schema_version": 2}, "schema_version:"),
         ({"learner": {"dtype": "float16"}}, "learner.dtype:"),
         ({"learner": {"train": "all"}, "adapter": {}}, "[adapter] stands beside"),

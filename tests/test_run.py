@@ -1,6 +1,7 @@
 """A run's folder: what is in it, and that nothing is lost or doubled wherever it is cut off."""
 
 import asyncio
+import errno
 import json
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from forethought.errors import CheckpointError, TrainError, TrainingStopped
 from forethought.model.processor import Processor
 from forethought.train.page import PAGE
 from forethought.train.recipe import Recipe
-from forethought.train.run import ENVIRONMENT, METRICS, ROLLOUTS, Position, Run, runs_in
+from forethought.train.run import ENVIRONMENT, METRICS, ROLLOUTS, Position, Run, by_name, runs_in
 from forethought.train.stage import Halt, Step, Trainer
 
 RECIPE = Recipe.parse(
@@ -105,6 +106,9 @@ def test_a_run_keeps_its_recipe_and_what_it_runs_on(run: Run):
 
 
 def test_a_run_is_never_begun_over_another(run: Run):
+    with pytest.raises(TrainError, match=r"There is a run in .* --resume"):
+        Run.create(run.directory, RECIPE)
+    (run.directory / "config.json").unlink()
     with pytest.raises(CheckpointError, match="exists already"):
         Run.create(run.directory, RECIPE)
 
@@ -139,6 +143,41 @@ def test_a_run_that_cannot_be_opened_hides_no_other(tmp_path: Path):
     found, [error] = runs_in(tmp_path)
     assert [run.directory.name for run in found] == ["b"]
     assert "surprise" in error.message
+
+
+def test_runs_whose_folders_have_the_same_name_are_told_apart(tmp_path: Path):
+    made = [Run.create(tmp_path / name, RECIPE) for name in ("a/run", "b/run", "c")]
+    assert list(by_name(made)) == [str(tmp_path / "a/run"), str(tmp_path / "b/run"), "c"]
+    assert list(by_name(made).values()) == made
+
+
+def test_a_run_is_in_hand_while_it_is_written(run: Run):
+    assert not run.in_hand
+    with run.writing():
+        assert Run.open(run.directory).in_hand
+    assert not run.in_hand
+
+
+def test_a_file_system_without_locks_is_told_as_such(run: Run, monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with pytest.raises(TrainError, match="cannot be locked: No locks available"), run.writing():
+        pass
+
+
+def test_a_recipe_that_a_run_has_not_followed_is_told_by_its_keys(run: Run):
+    run.save(Position(0, 1))
+    stage = RECIPE.stages[0].model_copy(update={"tokens": 5, "steps": 4})
+    other = RECIPE.model_copy(update={"seed": 7, "stages": (stage,)})
+    with pytest.raises(TrainError, match=r"so far: seed, stages\[0\]\.steps, stages\[0\]\.tokens\."):
+        run.revised(other)
+
+
+def test_text_may_hold_what_other_programs_take_for_the_end_of_a_line(run: Run):
+    run.append(METRICS, [{"text": "a\u2028b\u2029c\x85d\ve\r"}, {"text": "f"}])
+    assert [entry["text"] for entry in run.metrics()] == ["a\u2028b\u2029c\x85d\ve\r", "f"]
 
 
 def test_one_process_writes_a_run_at_a_time(run: Run):

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,14 @@ from forethought.errors import CheckpointError, TrainError
 from forethought.model import products
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Conversation, Message
+from forethought.model.layout import write_object
+from forethought.model.lora import LoraConfig
 from forethought.model.processor import Processor
+from forethought.model.weights import write_file
 from forethought.settings import EngineSettings, Settings
 from forethought.train import losses
 from forethought.train.adapter import fresh_adapter
-from forethought.train.backend import LearnerSettings, StepStats
+from forethought.train.backend import Adapter, LearnerSettings, StepStats
 from forethought.train.packing import SHORTEST_SHARED, pack_rows
 from forethought.train.rows import Branch, Row, branches, learned_values
 from forethought.train.scoring import token_logprobs
@@ -250,6 +254,22 @@ def test_bfloat16_learns_with_the_weights_that_it_publishes(checkpoint: Checkpoi
     merged = merge(checkpoint.tensors(), adapter.config, adapter.tensors)
     for name, tensor in backend.merged().items():
         assert torch.equal(tensor, merged[name].bfloat16()), name
+
+
+def test_a_low_rank_update_of_the_output_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    directory = tmp_path / "untied"
+    shutil.copytree(checkpoint.directory, directory)
+    write_object(directory / "config.json", replace(checkpoint.config, tied=False).to_hf())
+    tensors = checkpoint.tensors()
+    write_file(directory / "model.safetensors", tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"] + 0})
+    base = Checkpoint.open(directory)
+    config = LoraConfig(2, 2, ("lm_head",))
+    tensors = {
+        "lm_head.lora_A.weight": torch.zeros(2, base.config.hidden_size),
+        "lm_head.lora_B.weight": torch.zeros(base.config.vocab_size, 2),
+    }
+    with pytest.raises(TrainError, match="low-rank update, which is not trained"):
+        TorchBackend(base, FLOAT32, adapter=Adapter(config, tensors))
 
 
 @pytest.fixture(params=["fast", "slow"])

@@ -4,18 +4,22 @@ import asyncio
 import re
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from forethought.engine.native import NativeEngine
+from forethought.engine.protocol import Completion, Request
 from forethought.errors import TaskError, TrainError
 from forethought.model.checkpoint import Checkpoint
 from forethought.model.conversation import Conversation, Message, Thinking, ToolCall, ToolDefinition, ToolResult
 from forethought.reasoning.effort import thinking_budget
 from forethought.settings import EngineSettings, Settings
+from forethought.train import replay
 from forethought.train.adapter import fresh_adapter
-from forethought.train.replay import Answer, made_up_prompts, ordinary_prompts, replay_answers
+from forethought.train.replay import Answer, Halted, made_up_prompts, ordinary_prompts, replay_answers
 from forethought.train.replay_rows import Replay, plain_row, replay_row, taught
 from forethought.train.replay_settings import ReplaySettings
 from forethought.train.rows import Row
@@ -245,6 +249,36 @@ def test_the_bases_answers_are_sampled_once(checkpoint: Checkpoint, tmp_path: Pa
     assert replay_answers(checkpoint, settings, path, made_up=0, tokens=4, seed=1) == answers
     assert path.stat().st_mtime_ns == written
     assert replay_answers(checkpoint, settings, path, made_up=0, tokens=4, seed=2) != answers
+
+
+def test_answers_that_were_interrupted_are_gone_on_with(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = EngineSettings(runner="torch", dtype="float32", threads=1, cache_tokens=8192)
+    settings = Settings(cache_dir=tmp_path, engine=engine)
+    monkeypatch.setattr(replay, "PIECE", 50)
+    asked: list[int] = []
+    generate = NativeEngine.generate
+
+    def counted(native: NativeEngine, requests: list[Request]) -> list[Completion]:
+        asked.append(len(requests))
+        return generate(native, requests)
+
+    def halts(done: int, wanted: int) -> None:
+        if done > 200:
+            raise Halted
+
+    def answers(name: str, **options: Any) -> list[Answer]:
+        return replay_answers(checkpoint, settings, tmp_path / name, made_up=60, tokens=2, seed=1, **options)
+
+    monkeypatch.setattr(NativeEngine, "generate", counted)
+    with pytest.raises(Halted):
+        answers("halted", progress=halts)
+    went_on = answers("halted")
+    first = sum(asked)
+    assert went_on == answers("whole")
+    assert sum(asked) == 2 * first  # nothing was sampled twice
+    assert sorted(path.name for path in tmp_path.iterdir() if "halted" in path.name) == ["halted"]
 
 
 def test_more_answers_are_added_to_those_that_are_there(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from forethought.evals.measurement import Measurement
     from forethought.train.run import Run
 
 from forethought.cli.train import RUNS
@@ -48,13 +49,16 @@ def show(
 ) -> None:
     """Show how a run went: where it is, the means of each stage's last steps, and what it cost."""
     from forethought.cli.table import print_facts, print_table
+    from forethought.train.evaluation import in_json
     from forethought.train.run import ESTIMATES, Run
 
     opened = Run.open(run)
     stages = _stages(opened)
     costs = opened.lines(ESTIMATES)
     if as_json:
-        typer.echo(json.dumps(_summary(opened) | {"stages": stages, "costs": costs}, indent=2))
+        measured = {name: in_json(found) for name, found in _measurements(opened).items()}
+        told = {"stages": stages, "costs": costs, "measurements": measured}
+        typer.echo(json.dumps(_summary(opened) | told, indent=2))
         return
     print_facts([(name, str(value)) for name, value in _summary(opened).items()])
     names = [name for name in FIGURES if any(name in figures for figures in stages.values())]
@@ -83,11 +87,14 @@ def compare(
 ) -> None:
     """Compare runs by the last steps of a stage."""
     from forethought.cli.table import print_table
-    from forethought.train.run import Run
+    from forethought.errors import TrainError
+    from forethought.train.run import Run, by_name
 
     opened = [Run.open(run) for run in runs]
     name = stage or opened[0].recipe.stages[-1].name
-    found = {run.directory.name: _stages(run).get(name, {}) for run in opened}
+    found = {label: _stages(run).get(name, {}) for label, run in by_name(opened).items()}
+    if not any(found.values()):
+        raise TrainError(f"None of these runs has taken a step of a stage {name!r}.", "Name one that they have.")
     names = [figure for figure in FIGURES if any(figure in figures for figures in found.values())]
     print_table((name, *names), [(run, *_cells(figures, names)) for run, figures in found.items()])
     if picture is not None:
@@ -96,18 +103,19 @@ def compare(
         typer.echo(str(plot_compared(opened, name, picture)))
 
 
-FIGURES = ("steps", "reward", "correct", "loss", "thinking_tokens", "entropy", "grad_norm")
+FIGURES = ("steps", "reward", "correct", "validation", "loss", "thinking_tokens", "entropy", "grad_norm")
 
 
 def _summary(run: Run) -> dict[str, Any]:
     position, stages = run.position(), run.recipe.stages
     finished = position.stage == len(stages)
+    unmeasured = run.recipe.evaluation is not None and not run.measurement(stages[-1].name).exists()
     return {
         "run": run.directory.name,
         "recipe": run.recipe.name,
         "stage": stages[-1].name if finished else stages[position.stage].name,
         "step": stages[-1].steps if finished else position.step,
-        "state": "finished" if finished else "to be resumed",
+        "state": "in hand" if run.in_hand else "finished" if finished and not unmeasured else "to be resumed",
     }
 
 
@@ -127,16 +135,21 @@ def _stages(run: Run) -> dict[str, dict[str, float]]:
 
 def _measured(run: Run) -> list[str]:
     """What the base and the checkpoints were found to be worth, and what each stage gained."""
-    from forethought.evals.measurement import Measurement
     from forethought.train.evaluation import gain_in_words, in_words
 
-    names = ["base", *(stage.name for stage in run.recipe.stages)]
-    found = {name: Measurement.load(run.measurement(name)) for name in names if run.measurement(name).exists()}
+    found = _measurements(run)
     worth = [f"{name}: {in_words(measured)}" for name, measured in found.items()]
     gains = [
         f"{after} less {before}: {gain_in_words(found[before], found[after])}" for before, after in pairwise(found)
     ]
     return worth + gains
+
+
+def _measurements(run: Run) -> dict[str, Measurement]:
+    from forethought.evals.measurement import Measurement
+
+    names = ["base", *(stage.name for stage in run.recipe.stages)]
+    return {name: Measurement.load(run.measurement(name)) for name in names if run.measurement(name).exists()}
 
 
 def _mean(values: list[Any]) -> float | None:

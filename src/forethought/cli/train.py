@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from forethought.cli.train_view import TrainView
     from forethought.settings import Settings
+    from forethought.train.recipe import Recipe
     from forethought.train.run import Run
     from forethought.train.stage import Halt
 
@@ -34,15 +38,18 @@ def train(
 ) -> None:
     """Follow a recipe: stages of supervised fine-tuning ("sft") and reinforcement learning ("rl"), in its order.
 
-    Ctrl-C ends the run after the step it is at, with its state saved; `--resume` goes on, exactly as it would have.
+    Ctrl-C, or SIGTERM, ends the run after the step it is at, with its state saved; `--resume` goes on, exactly as it
+    would have.
     """
     from forethought.cli.train_view import TrainView
+    from forethought.errors import TrainError
     from forethought.train.stage import Halt
-    from forethought.train.stages import check_device
+    from forethought.train.stages import check
 
     settings = cast("Settings", context.obj)
-    check_device(settings)  # before there is a folder
-    opened = _opened(recipe, run, resume=resume, seed=seed)
+    if context.parent is not None and context.parent.params.get("model") is not None:
+        raise TrainError("A recipe names what it begins with, so --model does nothing here.", "Set its `base` instead.")
+    opened = _opened(recipe, run, resume=resume, seed=seed, check=lambda recipe: check(recipe, settings, until))
     halt = Halt()
     with TrainView() as view:
         view.note(f"the run is in {opened.directory}")
@@ -53,7 +60,6 @@ def train(
 
 
 async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, until: str | None) -> bool:
-    from forethought.cli.interrupt import interrupting
     from forethought.train.stages import train as follow
 
     def ask() -> None:
@@ -61,14 +67,32 @@ async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, u
             view.close()
             os._exit(130)  # an exception would wait for the thread that computes; the last saved state is whole
         halt.ask()
-        view.note("halting after this step; Ctrl-C again ends at once, and loses what is not saved")
+        view.note("halting after this step or piece; Ctrl-C again ends at once, and loses what is not saved")
 
-    with interrupting(ask):
+    with _heeding(ask):
         return await follow(opened, settings, view, halt, until)
 
 
-def _opened(recipe: Path | None, directory: Path | None, *, resume: bool, seed: int | None) -> Run:
-    """The run to work on: a new one of a recipe, or one that is there."""
+@contextmanager
+def _heeding(ask: Callable[[], None]) -> Generator[None]:
+    """Has Ctrl-C and SIGTERM call `ask` for the time of the block: at once, where the event loop's own handlers would
+    wait until a step has been computed."""
+
+    def heed(number: int, frame: object) -> None:
+        ask()
+
+    before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _opened(
+    recipe: Path | None, directory: Path | None, *, resume: bool, seed: int | None, check: Callable[[Recipe], None]
+) -> Run:
+    """The run to work on: a new one of a recipe that stands the check, or one that is there."""
     from forethought.errors import TrainError
     from forethought.train.recipe import Recipe
     from forethought.train.run import Run
@@ -87,4 +111,5 @@ def _opened(recipe: Path | None, directory: Path | None, *, resume: bool, seed: 
         raise TrainError("There is no recipe to follow.", "Name a TOML file, or a run with --resume --run.")
     if directory is None:
         directory = RUNS / f"{read.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    check(read)
     return Run.create(directory, read)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from statistics import fmean
 from time import perf_counter
@@ -151,8 +153,16 @@ def product_rate(dtype: torch.dtype, device: str = "cpu", seconds: float = 0.4) 
     return best
 
 
+def begin_peak() -> None:
+    """Forgets what memory was taken so far, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory() -> int:
-    """Bytes that this process had resident at most, and had taken of a graphics processor."""
+    """Bytes that this process had resident at most since `begin_peak`, and had taken of a graphics processor."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     elsewhere = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return (peak if sys.platform == "darwin" else peak * 1024) + elsewhere

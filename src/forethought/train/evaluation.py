@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from forethought.engine.native import NativeEngine
     from forethought.model.checkpoint import Checkpoint
 
+PIECE: Final = 1000
+"""Attempts, about, after which what was found is kept."""
 LOOK: Final = 0.5
 """Seconds between two looks whether a halt was asked for."""
 
@@ -43,39 +46,63 @@ def measured_cells(recipe: Recipe) -> list[Cell]:
 
 
 async def evaluate(
-    recipe: Recipe, checkpoint: Checkpoint, engine: NativeEngine, target: Path, halt: Halt
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    engine: NativeEngine,
+    target: Path,
+    halt: Halt,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Measurement | None:
-    """Measures a checkpoint as its recipe says and writes it to `target`; None when asked to halt meanwhile.
+    """Measures a checkpoint as its recipe says and writes it to `target`; None when asked to halt meanwhile. What is
+    found until then lies beside it, to be gone on with, and `told` how far that is.
 
     One that thinks does so with the recipe's effort; one that does not sees solved examples instead.
     """
     plan = recipe.evaluation
     assert plan is not None
     thinks = checkpoint.capabilities.thinks
+    how: dict[str, Any] = {
+        "problems": plan.problems,
+        "samples": plan.samples,
+        "effort": plan.effort if thinks else None,
+        "budget": plan.budget or None if thinks else None,
+        "examples": 0 if thinks else plan.examples,
+        "split": plan.split,
+        "seed": recipe.seed,
+    }
+    cells = measured_cells(recipe)
+    of_piece = max(1, PIECE // (plan.problems * plan.samples))
+    partial = target.with_suffix(".partial")
+    found = _kept(partial, cells, how | {"checkpoint": checkpoint.digest()})
+    begun = 0 if found is None else len(found.cells)
+    target.parent.mkdir(exist_ok=True)
     await engine.start()
     try:
-        found = await _unless(
-            halt,
-            measure(
-                Reasoner(checkpoint, engine),
-                measured_cells(recipe),
-                problems=plan.problems,
-                samples=plan.samples,
-                effort=plan.effort if thinks else None,
-                budget=plan.budget or None if thinks else None,
-                examples=0 if thinks else plan.examples,
-                split=plan.split,
-                seed=recipe.seed,
-            ),
-        )
+        for end in range(begun + of_piece, len(cells) + of_piece, of_piece):
+            known = found
+            found = await _unless(halt, measure(Reasoner(checkpoint, engine), cells[:end], known=known, **how))
+            if found is None:
+                return None
+            if known is not None:
+                found = found.model_copy(update={"seconds": known.seconds + found.seconds})
+            fresh = target.with_name(f".{target.name}")
+            found.save(fresh)
+            fresh.replace(partial)
+            if end < len(cells):
+                told(f"{end} of {len(cells)} levels of families")
     finally:
         await engine.close()
-    if found is not None:
-        target.parent.mkdir(exist_ok=True)
-        partial = target.with_name(f".{target.name}")
-        found.save(partial)
-        partial.replace(target)
+    partial.replace(target)
     return found
+
+
+def _kept(path: Path, cells: Sequence[Cell], how: Mapping[str, Any]) -> Measurement | None:
+    """What was measured of the first of these cells, if it was done so."""
+    if not path.exists():
+        return None
+    kept = Measurement.load(path)
+    first = kept.cells == sorted(cells[: len(kept.cells)])
+    return kept if first and all(getattr(kept, name) == value for name, value in how.items()) else None
 
 
 def in_words(measurement: Measurement) -> str:
@@ -86,6 +113,13 @@ def in_words(measurement: Measurement) -> str:
         for level, figures in levels.items()
     )
     return f"pass@1 {', '.join(said)}; {len(measurement.records)} problems"
+
+
+def in_json(measurement: Measurement) -> dict[str, Any]:
+    """The same, for programs."""
+    report = Report.of(measurement)
+    levels = {str(level): asdict(figures.pass_1) for level, figures in report.levels.items()}
+    return {"problems": len(measurement.records), "pass_1": levels}
 
 
 def gain_in_words(before: Measurement, after: Measurement) -> str:

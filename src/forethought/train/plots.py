@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from forethought.errors import TrainError
-from forethought.train.run import Run
+from forethought.train.run import Run, by_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ Lines = Mapping[str, Points]
 FIGURES: Final[Mapping[str, Callable[[Entry], Any]]] = {
     "reward": lambda entry: entry.get("reward"),
     "correct": lambda entry: entry.get("correct"),
+    "correct in validations": lambda entry: entry.get("validation"),
     "loss": lambda entry: entry.get("loss"),
     "gradient norm": lambda entry: entry.get("grad_norm"),
     "thinking tokens": lambda entry: entry.get("thinking_tokens"),
@@ -50,7 +51,7 @@ def plot_run(run: Run) -> list[Path]:
 def plot_compared(runs: Sequence[Run], stage: str, target: Path) -> Path:
     """Draws the same stage of several runs into one picture. Raises `TrainError` when none of them has taken a step of
     it."""
-    found = {run.directory.name: [entry for entry in run.metrics() if entry["stage"] == stage] for run in runs}
+    found = {name: [entry for entry in run.metrics() if entry["stage"] == stage] for name, run in by_name(runs).items()}
     if not any(found.values()):
         raise TrainError(f"None of these runs has taken a step of a stage {stage!r}.", "Name one that they have.")
     return _draw(target, _figures(found))

@@ -86,6 +86,8 @@ class Recipe(BaseModel):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError("two stages have the same name")
+        if taken := {"base", *(f"{name}-best" for name in names)} & set(names):
+            raise ValueError(f"a stage is called {min(taken)}, as the base or the best of a stage is")
         if self.adapter is not None and self.learner.train == "all":
             raise ValueError('[adapter] stands beside learner.train = "all", which trains no adapter')
         return self

@@ -22,6 +22,7 @@ import json
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -65,7 +66,17 @@ class Run:
 
     @classmethod
     def create(cls, directory: Path, recipe: Recipe) -> Self:
-        """A new folder for a recipe. Raises `CheckpointError` when something stands there already."""
+        """A new folder for a recipe.
+
+        Raises:
+            TrainError: a run is there already.
+            CheckpointError: something else is.
+        """
+        if (directory / CONFIG).exists():
+            message = f"There is a run in {directory} already."
+            raise TrainError(
+                message, f"Go on with it: forethought train --resume --run {directory}; or give another folder."
+            )
         with new_directory(directory) as partial:
             write_object(partial / CONFIG, _config(recipe))
             write_object(partial / ENVIRONMENT, environment())
@@ -94,9 +105,9 @@ class Run:
             position = self.position()
             begun, measured = position.stage + (position.step > 0), any(self.directory.glob("measurements/*.json"))
             done, wanted = (_followed(each, begun, measured=measured) for each in (self.recipe, recipe))
-            if done != wanted:
+            if differs := _differing(done, wanted):
                 raise TrainError(
-                    f"The recipe {recipe.name} is not what {self.directory} has followed so far.",
+                    f"The recipe {recipe.name} is not what {self.directory} has followed so far: {', '.join(differs)}.",
                     "Leave it out to go on with the run's own; only stages that have not begun may differ.",
                 )
             if recipe != self.recipe:
@@ -111,10 +122,25 @@ class Run:
         with (self.directory / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 message = f"Another process is working on the run in {self.directory}."
                 raise TrainError(message, "Wait for it, or end it.") from None
+            except OSError as error:
+                message = f"The run in {self.directory} cannot be locked: {error.strerror}."
+                raise TrainError(message, "Keep runs on a file system that knows locks (flock).") from None
             yield
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether a process works on it right now."""
+        try:
+            with (self.directory / ".lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # nobody has ever, or nobody can tell
+            return False
+        return False
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of `metrics.jsonl`."""
@@ -140,7 +166,7 @@ class Run:
 
     def save(self, position: Position, write: Callable[[Path], None] | None = None) -> None:
         """Keeps a state to go on from, and drops the one before. `write` puts a backend's state into a directory that
-        it makes; there is none between two stages."""
+        it makes; there is none between two stages, whose checkpoint is all there is to go on from."""
         states = self.directory / "state"
         target = states / f"{position.stage:02d}-{position.step:06d}"
         while target.exists():  # the same step was saved before: an alarm has something to add
@@ -152,7 +178,8 @@ class Run:
             write_object(partial / POSITION, asdict(position) | {"lengths": lengths})
             if write is not None:
                 write(partial / "backend")
-            for path in partial.rglob("*"):
+            made = (self.checkpoint(stage.name) for stage in self.recipe.stages[: position.stage])
+            for path in (path for directory in (partial, *made) for path in directory.rglob("*")):
                 if path.is_file():
                     _flush(path)
         for other in states.iterdir():
@@ -166,7 +193,8 @@ class Run:
             return Position()
         content = read_object(found / POSITION)
         del content["lengths"]
-        return Position(**content | {"processors": tuple(content.get("processors", ()))})
+        content["processors"] = tuple(content.get("processors", ()))
+        return Position(**content)
 
     def backend_state(self) -> Path | None:
         """The backend's part of the newest state, if it has one."""
@@ -196,6 +224,24 @@ def _followed(recipe: Recipe, begun: int, *, measured: bool) -> dict[str, Any]:
     return recipe.model_dump(exclude=left) | {"stages": stages}
 
 
+def _differing(one: Any, other: Any, key: str = "") -> list[str]:
+    """The keys under which two recipes differ: `stages[0].steps`."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        first, second = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
+        names = list(dict.fromkeys([*first, *second]))
+        return [
+            found
+            for name in names
+            for found in _differing(first.get(name), second.get(name), f"{key}.{name}".removeprefix("."))
+        ]
+    if isinstance(one, list) and isinstance(other, list):
+        left, right = cast("list[Any]", one), cast("list[Any]", other)
+        if len(left) == len(right):
+            pairs = enumerate(zip(left, right, strict=True))
+            return [found for n, (a, b) in pairs for found in _differing(a, b, f"{key}[{n}]")]
+    return [] if one == other else [key]
+
+
 def _config(recipe: Recipe) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "recipe": recipe.model_dump(mode="json")}
 
@@ -211,6 +257,12 @@ def runs_in(directory: Path) -> tuple[list[Run], list[TrainError]]:
             except TrainError as error:
                 broken.append(error)
     return found, broken
+
+
+def by_name(runs: Sequence[Run]) -> dict[str, Run]:
+    """Runs by the names of their folders; by their whole paths where two have the same name."""
+    names = Counter(run.directory.name for run in runs)
+    return {run.directory.name if names[run.directory.name] == 1 else str(run.directory): run for run in runs}
 
 
 def _is_run(config: Path) -> bool:

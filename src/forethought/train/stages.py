@@ -10,6 +10,7 @@ import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,10 +24,10 @@ from forethought.train.assignments import first_curriculum
 from forethought.train.backend import Adapter, Backend, LearnerSettings
 from forethought.train.credit import can_judge
 from forethought.train.environment import commit
-from forethought.train.estimate import Estimate, Work, estimate, peak_memory, rl_work, sft_work
+from forethought.train.estimate import Estimate, Work, begin_peak, estimate, peak_memory, rl_work, sft_work
 from forethought.train.evaluation import evaluate, in_words, measured_cells
 from forethought.train.recipe import AdapterSettings, Recipe, RlStage, SftStage
-from forethought.train.replay import Answer, replay_answers
+from forethought.train.replay import Answer, Halted, replay_answers
 from forethought.train.replay_rows import Replay
 from forethought.train.rl import RlLoop
 from forethought.train.run import ESTIMATES, REPLAY, Position, Run
@@ -63,14 +64,6 @@ class Job:
         return learner.model_copy(update=changes)
 
 
-def check_device(settings: Settings) -> None:
-    """Raises `TrainError` when what shall learn is not there."""
-    if settings.train.device == "cuda" and not torch.cuda.is_available():
-        raise TrainError(
-            "This torch finds no graphics processor.", "Install a torch with CUDA, or set train.device to cpu."
-        )
-
-
 async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, until: str | None = None) -> bool:
     """Goes on with a run from where it is, to the end of the stage `until`, or of all. Returns whether it got there;
     False when it was asked to halt.
@@ -79,11 +72,8 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
         TrainError: the recipe cannot be followed; another process works on the run; there is no such device.
         TrainingStopped: an alarm went off; the state is saved.
     """
-    check_device(settings)
+    check(run.recipe, settings, until)
     names = [stage.name for stage in run.recipe.stages]
-    if until is not None and until not in names:
-        raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
-    _check(run.recipe)
     job = Job(run, settings, watcher, halt, commit())
     with run.writing():
         position = run.rewind()
@@ -100,9 +90,22 @@ async def train(run: Run, settings: Settings, watcher: Watcher, halt: Halt, unti
     return True
 
 
-def _check(recipe: Recipe) -> None:
-    """Raises `TaskError` or `TrainError` for families and levels that do not exist: a mistake in the last stage should
-    not be found when all others are over."""
+def check(recipe: Recipe, settings: Settings, until: str | None = None) -> None:
+    """Finds what cannot be done before anything is: a mistake in the last stage should not be found when all others are
+    over.
+
+    Raises:
+        TrainError: there is no such device or stage; a stage cannot be trained so, or the base not with an adapter.
+        TaskError: a family or a level does not exist.
+        CheckpointError: the base cannot be read.
+    """
+    names = [stage.name for stage in recipe.stages]
+    if until is not None and until not in names:
+        raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
+    if settings.train.device == "cuda" and not torch.cuda.is_available():
+        raise TrainError(
+            "This torch finds no graphics processor.", "Install a torch with CUDA, or set train.device to cpu."
+        )
     for plan in recipe.stages:
         if isinstance(plan, RlStage):
             first_curriculum(plan)
@@ -116,6 +119,8 @@ def _check(recipe: Recipe) -> None:
                 if not family(name).has_traces:
                     raise TrainError(f"{name} has no worked solutions.", f"Leave it out of the stage {plan.name}.")
     measured_cells(recipe)
+    if resolve(recipe.base, settings).adapter is not None and recipe.adapter is not None:
+        raise TrainError("The recipe has an [adapter], and its base has one already.", "Leave [adapter] out.")
 
 
 async def _stage(job: Job, index: int, position: Position) -> bool:
@@ -124,9 +129,13 @@ async def _stage(job: Job, index: int, position: Position) -> bool:
     source = _source(job, index)
     work, held = rl_work(source, plan) if isinstance(plan, RlStage) else (sft_work(plan), 0)
     expected = _expected(job, plan, source, position, work, held)
-    replay = await asyncio.to_thread(_replay, job, plan, source)
+    try:
+        replay = await asyncio.to_thread(_replay, job, plan, source)
+    except Halted:
+        return False
     if job.halt.wanted:
         return False
+    begin_peak()
     async with _backend(job, index, source, held) as backend:
         stage = _loop(job, plan, backend, replay)
         if (saved := run.backend_state()) is not None:
@@ -162,7 +171,10 @@ async def _measured(job: Job, name: str, index: int) -> bool:
     if not target.exists():
         job.watcher.note(f"measuring {name}")
         checkpoint = _source(job, index)
-        found = await evaluate(job.recipe, checkpoint, _engine(job, checkpoint, job.recipe.learner), target, job.halt)
+        engine = _engine(job, checkpoint, job.recipe.learner)
+        found = await evaluate(
+            job.recipe, checkpoint, engine, target, job.halt, lambda far: job.watcher.note(f"measuring {name}: {far}")
+        )
         if found is None:
             return False
         job.watcher.note(f"{name}: {in_words(found)}")
@@ -225,8 +237,6 @@ def _adapter(recipe: Recipe, index: int, source: Checkpoint) -> Adapter | None:
         shape = recipe.adapter or AdapterSettings()
         seed = seed_of(recipe.seed, "adapter")
         return fresh_adapter(source, rank=shape.rank, alpha=shape.alpha, dropout=shape.dropout, seed=seed)
-    if index == 0 and recipe.adapter is not None:
-        raise TrainError("The recipe has an [adapter], and its base has one already.", "Leave [adapter] out.")
     return None
 
 
@@ -252,9 +262,17 @@ def _replay(job: Job, plan: SftStage | RlStage, source: Checkpoint) -> Replay:
             made_up=settings.made_up,
             tokens=settings.tokens,
             seed=job.recipe.seed,
+            progress=partial(_progress, job),
         )
         teacher = Teacher(base, job.learner(plan), job.settings.train.device)
     return Replay(source, settings, answers, teacher)
+
+
+def _progress(job: Job, done: int, wanted: int) -> None:
+    """Of the base's answers. Raises `Halted` where that is asked for."""
+    job.watcher.note(f"{done} of {wanted} are there")
+    if job.halt.wanted:
+        raise Halted
 
 
 def _base(job: Job) -> Checkpoint:

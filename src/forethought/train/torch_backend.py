@@ -86,6 +86,11 @@ class TorchBackend:
             rounded = self._dtype != torch.float32
             unrounded = {name: tensor.to(device) for name, tensor in base.items()} if rounded else None
             self.trained = dict(attach(self.decoder, adapter.config, adapter.tensors, unrounded))
+            if isinstance(self.decoder.lm_head, LoraLinear):
+                raise TrainError(
+                    "The adapter changes lm_head by a low-rank update, which is not trained here.",
+                    "Merge it into the base first, or train all weights.",
+                )
         self._computed = dict(self.decoder.named_parameters()) if self._lora is None else self.trained
         """What gradients are taken of, by the same names: the trained, or what was rounded from them."""
         self.decoder.train(engine is None)  # what is sampled has nothing dropped, so neither has what learns from it
