@@ -67,7 +67,7 @@ accept: ## the long runs (accept-parity, …), whatever one of them finds; it go
 	$(MAKE) --keep-going $(ACCEPT)
 
 $(ACCEPT): setup
-	PYTHONPATH=tests $(BIN)/python tests/acceptance/$(subst -,_,$(@:accept-%=%)).py --output docs/results/$(@:accept-%=%).json
+	PYTHONPATH=tests $(BIN)/python tests/acceptance/$(subst -,_,$(@:accept-%=%)).py --output docs/results/$(@:accept-%=%).json $(ARGS)
 
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix
