@@ -1,7 +1,7 @@
 """What counts as a right answer to an everyday question."""
 
 import pytest
-from everyday import Question
+from everyday import CUT_OFF, Question
 
 APPLES = Question("word_problems", "I had 15 apples, ate 4 and gave 3 away. What do I have now?", ("8",))
 BUS = Question("clock", "My bus goes at 14:20 and needs 35 minutes. At what time am I there?", ("14:55", "2:55"))
@@ -33,7 +33,15 @@ HEX = Question("base_conversion", "Give me 77 in base 16.", ("4d", "0x4d"))
             ("Luna", "Luna is the youngest.", "Max is older. So it is Luna."),
             ("Max", "Max is older than Luna.", ""),
         ),
-        (PRIME, ("yes", "Yes, 29 is a prime number."), ("no", "No. Yes.", "29")),
+        (
+            PRIME,
+            (
+                "yes",
+                "Yes, 29 is a prime number.",
+                "29 is indeed a prime number. It has two divisors.",
+            ),
+            ("no", "No. Yes.", "29", "29 is not prime.", "A prime has two divisors.", f"Yes, as 29{CUT_OFF}"),
+        ),
         (WORD, ("p m a l", '"pmal"'), ("lamp", "pmall", "p m a")),
         (HEX, ("4d", "It is 0x4D."), ("4", "4e", "77")),
     ],

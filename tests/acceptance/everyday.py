@@ -4,7 +4,7 @@
 
 Seventy-five questions of eighteen families as people might put them, written before anything was measured on them and
 used for no choice, each four times: by the model at every effort, by the base as it is. An answer is right whatever
-sentence and form it has, as long as it comes to nothing else. Takes a quarter of an hour.
+sentence and form it has, as long as it comes to nothing else and to an end. Takes a quarter of an hour.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from trained import Subject
 
 from forethought.model.conversation import Conversation, Effort, Message
 from forethought.model.registry import resolve
-from forethought.reasoning.events import TextDelta
+from forethought.reasoning.events import TextDelta, TurnDone
 from forethought.reasoning.reasoner import Reasoner
 from forethought.settings import load_settings
 from forethought.statistics import bootstrap_mean, paired_difference
@@ -33,6 +33,7 @@ QUESTIONS = Path(__file__).with_name("everyday.txt")
 TIMES, AT_ONCE = 4, 32
 EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 BASE = "base"
+CUT_OFF = "\N{HORIZONTAL ELLIPSIS} (cut off)"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,19 @@ class Question:
 
     def accepts(self, answer: str) -> bool:
         """Whether that is the answer, in whatever form and sentence."""
+        if answer.endswith(CUT_OFF):
+            return False
         said = re.sub(r"[*$\"`]|(?<=\d) ?[ap]\.?m\b", "", answer.lower())
         return any(self._says(said, right) for right in self.answers)
 
     def _says(self, said: str, right: str) -> bool:
         """Whether a text in small letters comes to this answer."""
         if right in ("yes", "no"):
-            return re.findall(r"\b(?:yes|no)\b", said)[:1] == [right]
+            words = re.findall(r"\b(?:yes|no)\b", said)
+            stated = [
+                "no" if denied else "yes" for denied in re.findall(r"\bis (not )?(?:indeed )?(?:a )?prime\b", said)
+            ]
+            return (words or stated)[:1] == [right]
         if ", " in right:
             wanted = right.split(", ")
             items = NUMBER if wanted[0].isdecimal() else rf"\b(?:{'|'.join(wanted)})\b"
@@ -75,7 +82,7 @@ class Question:
 
 
 async def tried(reasoner: Reasoner, effort: Effort | None) -> list[list[str]]:
-    """The answers to every question."""
+    """The answers to every question; one that came to no end, but to the limit of tokens, is followed by `CUT_OFF`."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(question: Question, seed: int) -> str:
@@ -88,7 +95,10 @@ async def tried(reasoner: Reasoner, effort: Effort | None) -> list[list[str]]:
                 seed=seed,
             )
             async with turn:
-                return "".join([event.text async for event in turn if isinstance(event, TextDelta)])
+                events = [event async for event in turn if isinstance(event, TextDelta | TurnDone)]
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        *_, done = events
+        return text if isinstance(done, TurnDone) and done.status == "completed" else text + CUT_OFF
 
     async def every(question: Question) -> list[str]:
         return await asyncio.gather(*(one(question, seed) for seed in range(TIMES)))
