@@ -29,6 +29,7 @@ from forethought.model.lora_layers import LoraLinear, TokenRowEmbedding, TokenRo
 from forethought.model.weights import read_file, write_file
 from forethought.reasoning.reasoner import Reasoner
 from forethought.train.backend import Adapter, LearnedTokens, LearnerSettings, Loss, StepStats, packs_at_once
+from forethought.train.memory import return_memory
 from forethought.train.optimizer import Optimizer
 from forethought.train.packing import Pack, pack_rows
 from forethought.train.rows import Row
@@ -162,6 +163,7 @@ class TorchBackend:
     async def publish(self) -> None:
         """See `Backend`."""
         await self._the_engine().update_weights(self.merged())
+        return_memory()
 
     def merged(self) -> dict[str, torch.Tensor]:
         """The weights that differ from the checkpoint's base, as they are computed with, by Hugging Face's names."""
