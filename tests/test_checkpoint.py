@@ -305,6 +305,8 @@ def test_manifests_come_back_as_written(tmp_path: Path) -> None:
     [
         ({}, GenerationDefaults()),
         ({"do_sample": False, "temperature": 0.9}, GenerationDefaults(temperature=0.0)),
+        ({"do_sample": False, "top_k": 1, "top_p": 0.5, "min_p": 0.1}, GenerationDefaults(temperature=0.0)),
+        ({"temperature": 0, "top_k": 1}, GenerationDefaults(temperature=0.0)),
         (
             {"do_sample": True, "temperature": 0.6, "top_k": 20, "eos_token_id": [1, 2], "max_length": 99},
             GenerationDefaults(temperature=0.6, top_k=20, stop_token_ids=(1, 2)),
@@ -315,9 +317,9 @@ def test_manifests_come_back_as_written(tmp_path: Path) -> None:
 def test_generation_defaults_are_read_as_transformers_means_them(
     content: dict[str, Any], expected: GenerationDefaults
 ) -> None:
-    found = GenerationDefaults.from_hf(content)
+    found = GenerationDefaults.from_hf(content, 9)
     assert found == expected
-    assert GenerationDefaults.from_hf(json.loads(json.dumps(found.to_hf()))) == found
+    assert GenerationDefaults.from_hf(json.loads(json.dumps(found.to_hf())), 9) == found
 
 
 @pytest.mark.parametrize(
@@ -326,12 +328,19 @@ def test_generation_defaults_are_read_as_transformers_means_them(
         ({"num_beams": 4}, "num_beams"),
         ({"top_k": float("inf")}, "top_k"),
         ({"temperature": "hot"}, "temperature"),
+        ({"temperature": -1}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"min_p": float("nan")}, "min_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
         ({"eos_token_id": ["a"]}, "eos"),
+        ({"eos_token_id": True}, "eos"),
+        ({"eos_token_id": [1, 9]}, "below 9"),
     ],
 )
 def test_generation_defaults_that_cannot_act_are_refused(content: dict[str, Any], named: str) -> None:
     with pytest.raises(CheckpointError, match=named):
-        GenerationDefaults.from_hf(content)
+        GenerationDefaults.from_hf(content, 9)
 
 
 def test_a_model_is_found_by_name_by_directory_and_by_its_adapter(

@@ -27,7 +27,7 @@ from forethought.model.conversation import (
     ToolResult,
 )
 from forethought.reasoning.effort import BUDGET, answer_reserve, thinking_budget
-from forethought.reasoning.events import Event, ItemDone
+from forethought.reasoning.events import Event, ItemDone, TextDelta
 from forethought.reasoning.format import JsonSchema, Lark, Regex
 from forethought.reasoning.reasoner import Reasoner
 from forethought.reasoning.tool_choice import AllowedTools, ForcedTool
@@ -120,6 +120,13 @@ def test_an_output_ends_at_the_stop_tokens_of_renderer_and_generation_defaults(c
     defaults = replace(checkpoint.generation, stop_token_ids=(5,))
     stops = requested(replace(checkpoint, generation=defaults)).limits.stop_token_ids
     assert set(stops) == {5, *checkpoint.renderer.stop_token_ids}
+
+
+def test_no_stop_token_is_part_of_the_answer(checkpoint: Checkpoint) -> None:
+    (stop,) = checkpoint.tokenizer.encode("Z")
+    own = replace(checkpoint, generation=replace(checkpoint.generation, stop_token_ids=(stop,)))
+    said = events_of(own, [*checkpoint.tokenizer.encode("Four."), stop])
+    assert "".join(event.text for event in said if isinstance(event, TextDelta)) == "Four."
 
 
 def test_sampling_is_the_checkpoints_own_unless_overridden(checkpoint: Checkpoint) -> None:
@@ -275,6 +282,13 @@ def test_what_must_follow_the_thinking_follows_the_layout_behind_it(checkpoint: 
         grammar = requested(qwen, offer, think=think, tool_choice="required").grammar
         assert grammar is not None
         assert grammar.source.startswith(start)
+    pattern = Regex("[a-c]+")
+    grammar = requested(qwen, think=True, output_format=pattern).grammar
+    assert grammar is not None
+    assert (grammar.kind, grammar.source.splitlines()[0]) == ("lark", 'start: "\\n\\n" answer')
+    plain = requested(qwen, think=False, output_format=pattern).grammar
+    assert plain is not None
+    assert (plain.kind, plain.source) == ("regex", "[a-c]+")
 
 
 @pytest.mark.parametrize("tools", [(), (ADD,)])

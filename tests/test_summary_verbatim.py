@@ -90,6 +90,14 @@ def test_a_run_across_two_stretches_of_thinking_counts(units: Units) -> None:
     assert let_through(units, THINKING, THINKING[:60], THINKING[60:])[1]
 
 
+def test_a_short_thinking_is_not_told_whole_by_a_title(units: Units) -> None:
+    thinking = "Rome is the capital of Italy."
+    for copy in (thinking, "**Rome is the capital of Italy**", "**R-o-m-e i.s t.h.e capi-tal of Ita-ly**"):
+        assert let_through(units, copy, thinking)[1]
+    said = "**Looking up a city** The city is Rome."
+    assert let_through(units, said, thinking) == (said, False)
+
+
 def test_common_words_do_not_close_the_gate(units: Units) -> None:
     text = "The user wants a result. So the sum is computed. That is all."
     assert let_through(units, text) == (text, False)
@@ -122,8 +130,9 @@ def test_what_comes_through_has_no_long_run_and_is_a_beginning_of_the_summary(
     assert summary.startswith(shown)
     if not closed:
         assert shown.strip() == summary.strip()
-    assert longest_run(letters(shown), letters(thinking)) <= MAX_LETTERS
-    assert longest_run(plain_tokens(tokenizer, shown), plain_tokens(tokenizer, thinking)) <= MAX_TOKENS
+    known = plain_tokens(tokenizer, thinking)
+    assert longest_run(letters(shown), letters(thinking)) <= min(MAX_LETTERS, len(letters(thinking)) * 3 // 4)
+    assert longest_run(plain_tokens(tokenizer, shown), known) <= min(MAX_TOKENS, len(known) // 2)
 
 
 @slow
@@ -132,8 +141,9 @@ def test_a_summary_is_cut_only_because_of_a_long_run(units: Units, thinking: str
     measured = [[units.of(word)[0] for word in text.split()] for text in (thinking, summary)]
     tokens = ["".join(words) for words in measured]
     if let_through(units, summary, thinking)[1]:
-        long = longest_run(tokens[0], tokens[1]) > MAX_TOKENS
-        assert long or longest_run(letters(summary), letters(thinking)) > MAX_LETTERS
+        most = min(MAX_LETTERS, len(letters(thinking)) * 3 // 4)
+        long = longest_run(tokens[0], tokens[1]) > min(MAX_TOKENS, len(tokens[0]) // 2)
+        assert long or longest_run(letters(summary), letters(thinking)) > most
 
 
 def test_the_bound_holds_for_the_default_bases_tokenizer(base_tokenizer: Tokenizer) -> None:

@@ -97,6 +97,14 @@ def test_what_a_scorer_would_run_never_reaches_it(monkeypatch: pytest.MonkeyPatc
     assert asked == []
 
 
+def test_no_other_power_than_the_canonical_ones_is_computed() -> None:
+    canonical = "14868*x**4 - 8850*x**3"
+    made_of = reasoning_gym._made_of  # pyright: ignore[reportPrivateUsage]
+    assert made_of("- 8850*x**3 + 14868*x**4", canonical)
+    for bad in ("14868**8850**4 + x + x - 3", "x*14868**4 - 8850*x**3", "8850*x**4 - 14868**x*3"):
+        assert not made_of(bad, canonical), bad
+
+
 def test_a_scorer_that_breaks_makes_an_attempt_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     gym = family("gym:countdown")
     problem = gym.problem(0, 1)

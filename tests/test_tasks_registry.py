@@ -25,7 +25,20 @@ class Sums(ChainSum):
     name = "sums"
 
 
-SUMS, NAMELESS = Sums(), Nameless()
+class Prefixed(ChainSum):
+    """Its name is one of reasoning-gym's."""
+
+    name = "gym:mine"
+
+
+class Lettered(ChainSum):
+    """A text is no list of levels, though it has items."""
+
+    name = "lettered"
+    levels = "abc"  # type: ignore[assignment]
+
+
+SUMS, NAMELESS, PREFIXED, LETTERED = Sums(), Nameless(), Prefixed(), Lettered()
 
 
 def brought(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
@@ -54,6 +67,8 @@ def test_a_package_brings_families_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         ("test_tasks_registry:NO_SUCH_FAMILY", "cannot be loaded: AttributeError"),
         ("test_tasks_registry:brought", "is a function, not a family"),
         ("test_tasks_registry:NAMELESS", "is a family without name"),
+        ("test_tasks_registry:PREFIXED", "is a family named 'gym:mine'"),
+        ("test_tasks_registry:LETTERED", "The family lettered has the levels 'abc'"),
         ("forethought.tasks.families.chain_sum:FAMILY", "the family 'chain_sum', which is there already"),
     ],
 )

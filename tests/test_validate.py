@@ -12,7 +12,16 @@ from typing import Any, ClassVar
 import pytest
 
 from attempt_scene import Lookup
-from forethought.model.conversation import Conversation, Effort, Message, Text, Thinking, ToolCall, ToolDefinition
+from forethought.model.conversation import (
+    Conversation,
+    Effort,
+    Message,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+)
 from forethought.tasks.family import Family, TextFamily, same_text
 from forethought.tasks.problem import CORRECT, Draft, Problem, Transcript, Verdict, wrong
 from forethought.tasks.registry import families
@@ -100,6 +109,34 @@ def test_a_family_that_ships_has_no_fault(family: Family) -> None:
 @pytest.mark.parametrize("family", [Doubling(), Calling(), Lookup()], ids=lambda family: family.name)
 def test_a_sound_family_has_no_fault(family: Family) -> None:
     assert validate(family, problems=30, closely=4) == []
+
+
+def test_a_family_that_raises_is_told_with_its_seed() -> None:
+    class Failing(Doubling):
+        def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+            if problem.level == 2 and problem.gold % 5 == 0:
+                raise KeyError("a city")
+            return super().trace(problem, effort, rng)
+
+    class Drawing(Doubling):
+        def draw(self, rng: Random, level: int) -> Draft:
+            if level == 3:
+                raise ZeroDivisionError
+            return super().draw(rng, level)
+
+    class Answering(Lookup):
+        def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+            return Lookup().trace(problem, effort, rng)
+
+        def respond(self, problem: Problem, transcript: Transcript) -> tuple[ToolResult, ...]:
+            raise ValueError("no such tool")
+
+    (failing,) = validate(Failing(), problems=30, closely=4)
+    assert (failing.level, failing.check, failing.message) == (2, "raises", "KeyError('a city') in its worked solution")
+    assert failing.times > 1
+    drawing = found(Drawing())["raises"]
+    assert (drawing.level, drawing.message) == (3, "ZeroDivisionError() where problems are drawn")
+    assert "ValueError('no such tool') in its tools" in found(Answering())["raises"].message
 
 
 def test_shipped_problems_do_not_depend_on_how_a_process_hashes() -> None:

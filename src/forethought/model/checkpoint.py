@@ -103,7 +103,9 @@ class Checkpoint:
             tokenizer=tokenizer,
             renderer=renderer,
             capabilities=_fitting(capabilities, config, directory),
-            generation=GenerationDefaults.from_hf(read_object(generation) if generation.exists() else {}),
+            generation=GenerationDefaults.from_hf(
+                read_object(generation) if generation.exists() else {}, config.vocab_size
+            ),
             created=manifest.created or UNDATED,
         )
 
@@ -126,7 +128,9 @@ class Checkpoint:
             if manifest.renderer
             else self.renderer,
             capabilities=_fitting(manifest.capabilities or self.capabilities, self.config, adapter),
-            generation=GenerationDefaults.from_hf(read_object(generation)) if generation.exists() else self.generation,
+            generation=GenerationDefaults.from_hf(read_object(generation), self.config.vocab_size)
+            if generation.exists()
+            else self.generation,
             created=manifest.created or self.created,
         )
 

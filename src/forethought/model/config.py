@@ -2,7 +2,8 @@
 
 Four architectures share one shape: Llama, Mistral (sliding window), Qwen2 (bias on the QKV projections) and Qwen3
 (norms on queries and keys). A field that would change what the model computes and that our decoder does not have is
-refused by name; defaults for absent keys are those of transformers' own config classes.
+refused by name; defaults for absent keys are those of transformers' own config classes, but for the number of key
+heads, which is that of the query heads.
 """
 
 import math

@@ -1,8 +1,7 @@
 """How a checkpoint samples when nobody says otherwise: Hugging Face's `generation_config.json`."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from forethought.errors import CheckpointError
@@ -47,12 +46,12 @@ class GenerationDefaults:
     stop_token_ids: tuple[int, ...] = ()
 
     @classmethod
-    def from_hf(cls, data: Mapping[str, Any]) -> "GenerationDefaults":
-        """Reads the keys of a `generation_config.json`. `do_sample: false` is a temperature of 0; a key that is
-        absent or null is off.
+    def from_hf(cls, data: Mapping[str, Any], vocab_size: int) -> "GenerationDefaults":
+        """Reads the keys of a `generation_config.json`. `do_sample: false` is a temperature of 0, beside which nothing
+        is cut off; a key that is absent or null is off.
 
         Raises:
-            CheckpointError: the file asks for a way of sampling that we do not have.
+            CheckpointError: the file asks for a way of sampling that we do not have, or with what cannot be.
         """
         for name, neutral in _NEUTRAL.items():
             value = data.get(name)
@@ -61,14 +60,16 @@ class GenerationDefaults:
                     f"generation_config.json says {name} {value!r}, which is not supported.",
                     f"Take {name} out of the file.",
                 )
-        return cls(
-            temperature=0.0 if data.get("do_sample") is False else _number(data, "temperature", 1.0),
-            top_p=_number(data, "top_p", 1.0),
-            top_k=int(_number(data, "top_k", 0)),
-            min_p=_number(data, "min_p", 0.0),
-            repetition_penalty=_number(data, "repetition_penalty", 1.0),
-            stop_token_ids=_token_ids(data.get("eos_token_id")),
+        found = cls(
+            temperature=_number(data, "temperature", 1.0, 0.0, 100.0),
+            top_p=_number(data, "top_p", 1.0, 1e-6, 1.0),
+            top_k=int(_number(data, "top_k", 0, 0, 2**31 - 1)),
+            min_p=_number(data, "min_p", 0.0, 0.0, 1.0),
+            repetition_penalty=_number(data, "repetition_penalty", 1.0, 1e-6, 10.0),
+            stop_token_ids=_token_ids(data.get("eos_token_id"), vocab_size),
         )
+        greedy = data.get("do_sample") is False or found.temperature == 0
+        return replace(found, temperature=0.0, top_p=1.0, top_k=0, min_p=0.0) if greedy else found
 
     def to_hf(self) -> dict[str, Any]:
         """The keys of a `generation_config.json`."""
@@ -83,22 +84,25 @@ class GenerationDefaults:
         return data
 
 
-def _number(data: Mapping[str, Any], name: str, default: float) -> float:
+def _number(data: Mapping[str, Any], name: str, default: float, least: float, most: float) -> float:
     value = data.get(name)
     if value is None:
         return default
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise CheckpointError(f"generation_config.json says {name} {value!r}.", "The file must give it as a number.")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        raise CheckpointError(
+            f"generation_config.json says {name} {value!r}.", f"It must be a number between {least:g} and {most:g}."
+        )
     return float(value)
 
 
-def _token_ids(value: Any) -> tuple[int, ...]:
+def _token_ids(value: Any, vocab_size: int) -> tuple[int, ...]:
     """One id, several, or none."""
     if value is None:
         return ()
     ids: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
-    if not all(isinstance(item, int) for item in ids):
+    if not all(isinstance(item, int) and not isinstance(item, bool) and 0 <= item < vocab_size for item in ids):
         raise CheckpointError(
-            f"generation_config.json says eos_token_id {value!r}.", "It must be an id or a list of them."
+            f"generation_config.json says eos_token_id {value!r}.",
+            f"It must be an id below {vocab_size}, or a list of them.",
         )
     return tuple(ids)

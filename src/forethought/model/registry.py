@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from forethought.errors import CheckpointError
+from forethought.errors import CheckpointError, DigestMismatch
 from forethought.model import base, mini
 from forethought.model.base import Progress
 from forethought.model.checkpoint import Checkpoint
@@ -90,7 +90,11 @@ def resolve(name_or_directory: str, settings: Settings) -> Checkpoint:
         CheckpointError: nothing is there; the message has the command that mends it.
     """
     if (known := MODELS.get(name_or_directory)) is not None:
-        return replace(Checkpoint.open(existing(known, settings), known.adapter), created=known.created)
+        try:
+            opened = Checkpoint.open(existing(known, settings), known.adapter)
+        except DigestMismatch as error:
+            raise DigestMismatch(error.message, f"Run `forethought models pull {known.name}`.") from None
+        return replace(opened, created=known.created)
     directory = Path(name_or_directory).expanduser()
     if (directory / CONFIG).exists():
         return Checkpoint.open(directory)

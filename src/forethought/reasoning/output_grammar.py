@@ -66,6 +66,15 @@ def output_grammar(
     return Grammar("lark", "\n".join(lines), start_after)
 
 
+def format_grammar(output_format: OutputFormat, layout: str, start_after: int | None) -> Grammar | None:
+    """The constraint on an output without calls; None for free text. Arguments and errors are those of
+    `output_grammar`."""
+    grammar = grammar_for(output_format, start_after)
+    if grammar is None or not layout:
+        return grammar
+    return Grammar("lark", f"start: {json.dumps(layout)} answer\nanswer: {lark_part(grammar)}", start_after)
+
+
 def can_bind(parameters: Mapping[str, Any] | None) -> bool:
     """Whether a strict tool could have these parameters: a schema of an object, and one that can be compiled."""
     try:

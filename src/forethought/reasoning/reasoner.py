@@ -17,8 +17,8 @@ from forethought.model.conversation import Conversation, Effort, ToolCall
 from forethought.reasoning.answer_text import LogprobQueue, StopCutter
 from forethought.reasoning.assembly import Assembly
 from forethought.reasoning.effort import DEFAULT_EFFORT, answer_reserve, thinking_budget
-from forethought.reasoning.format import FreeText, OutputFormat, grammar_for
-from forethought.reasoning.output_grammar import output_grammar
+from forethought.reasoning.format import FreeText, OutputFormat
+from forethought.reasoning.output_grammar import format_grammar, output_grammar
 from forethought.reasoning.tool_choice import CallBounds, ToolChoice, call_bounds
 from forethought.reasoning.turn import PreparedTurn, Turn
 from forethought.reasoning.turn_options import SamplingOverrides, TurnOptions
@@ -213,12 +213,12 @@ class Reasoner:
         start_after = None if thinking is None else thinking.end_ids[-1]
         # A model that sees calls in its past may write another, though no tool is on offer any more.
         may_call = conversation.tools or any(isinstance(item, ToolCall) for item in conversation.items)
+        layout = "" if thinking is None else thinking.layout
         if renderer.calls is None or not may_call:
-            grammar = grammar_for(output_format, start_after)
+            grammar = format_grammar(output_format, layout, start_after)
             if grammar is not None:
                 check_grammar(grammar)
             return grammar
-        layout = "" if thinking is None else thinking.layout
         return output_grammar(renderer.calls, bounds, output_format, layout, start_after)
 
     def _parser(self, conversation: Conversation, output_format: OutputFormat, prompt: Prompt) -> Parser:
@@ -226,6 +226,7 @@ class Reasoner:
             thinking_open=prompt.thinking_open,
             custom_tools=frozenset(tool.name for tool in conversation.tools if tool.custom is not None),
             formatted=not isinstance(output_format, FreeText),
+            stops=self.checkpoint.generation.stop_token_ids,
         )
 
 

@@ -3,9 +3,9 @@
 Runs are measured twice, and neither measure may exceed its bound:
 
 - in tokens of the summariser's tokenizer, each word and each mark by itself, in compatibility form (NFKC), without
-  regard to case and to the white space between them;
+  regard to case and to the white space between them: at most `MAX_TOKENS`, and half of what has been thought;
 - in letters and digits, with everything else left out (accents, marks and word borders too), so that no punctuation or
-  spelling out of words hides a copy.
+  spelling out of words hides a copy: at most `MAX_LETTERS`, and three quarters of what has been thought.
 
 A part is compared with all that has been thought up to the end of its segment. Text is held back until it is known not
 to be the beginning of too long a run; where one would be, the part ends before it.
@@ -65,8 +65,8 @@ class Gate:
 
     def __init__(self, thought: Thought) -> None:
         self._thought = thought
-        self._tokens = _Run(MAX_TOKENS)
-        self._letters = _Run(MAX_LETTERS)
+        self._tokens = _Run(min(MAX_TOKENS, len(thought.tokens) // 2))
+        self._letters = _Run(min(MAX_LETTERS, len(thought.letters) * 3 // 4))
         self._text = ""
         self._held: deque[tuple[str, int, int]] = deque()
         self.closed = False

@@ -16,7 +16,7 @@ SECONDS: Final = 2.0
 
 
 class _OutOfTime(BaseException):
-    """No `Exception`, so that no verifier can swallow it."""
+    """No `Exception`, so that only a verifier with a bare `except` swallows it."""
 
 
 def judge(family: Family, problem: Problem, transcript: Transcript, seconds: float = SECONDS) -> Verdict:

@@ -29,6 +29,7 @@ PADDINGS: Final = ("{0} {0}", "{0}\n{0}", "The answer is {0}", "{0} or 0", "x{0}
 ARITHMETIC: Final = frozenset("+-*/()")
 
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+")
+_POWER: Final = re.compile(r"(?<!\*\*)(?<!\w)\w+\*\*\w+(?!\w|\*\*)")
 _MARK: Final = re.compile(r"[^\w\s]|_")
 _NUMBER: Final = re.compile(r"[-+]?[\d.,]*\d[\d.,]*(?:[eE][-+]?\d+)?%?")
 
@@ -129,11 +130,18 @@ def _factory() -> Any:
 
 def _made_of(answer: str, canonical: str) -> bool:
     """Whether an answer has the same words and numbers as the canonical one, each as often, on as many lines, and no
-    other marks than that has, or those of arithmetic. Neither contains the other. No power comes in: so a scorer that
-    computes what it reads is given nothing that takes it long."""
-    if answer in canonical or canonical in answer or ("**" in answer and "**" not in canonical):
+    other marks than that has, or those of arithmetic. Neither contains the other. No other power comes in: so a scorer
+    that computes what it reads is given nothing that takes it long."""
+    if answer in canonical or canonical in answer or not _powers(answer) <= _powers(canonical):
         return False
     unpadded = all(line == " ".join(line.split()) for line in answer.splitlines())
     marks = set(_MARK.findall(answer)) <= set(_MARK.findall(canonical)) | ARITHMETIC
     lines = len(answer.splitlines()) == len(canonical.splitlines())
     return unpadded and marks and lines and Counter(_PARTS.findall(answer)) == Counter(_PARTS.findall(canonical))
+
+
+def _powers(text: str) -> Counter[str]:
+    """What is raised to what. One that cannot be told apart (a power of a power) is like no other."""
+    found = Counter(_POWER.findall(text.replace(" ", "")))
+    rest = text.count("**") - sum(found.values())
+    return found + Counter({text: rest})

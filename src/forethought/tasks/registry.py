@@ -3,11 +3,13 @@
 The data sets of reasoning-gym are no part of the list. Each can be had by its name: `gym:NAME`.
 """
 
+import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
-from typing import Final
+from typing import Final, cast
 
 from forethought.errors import TaskError
 from forethought.tasks import families as shipped
@@ -15,6 +17,7 @@ from forethought.tasks.family import Family
 from forethought.tasks.reasoning_gym import PREFIX, gym_family
 
 GROUP: Final = "forethought.families"
+NAME: Final = re.compile(r"[a-z0-9]+(?:[_.-][a-z0-9]+)*")
 
 
 @cache
@@ -59,6 +62,12 @@ def _add(found: dict[str, Family], family: object, source: str) -> None:
         raise TaskError(f"{source} is a {type(family).__name__}, not a family.", "Point at an instance of `Family`.")
     if missing := [name for name in ("name", "description", "levels") if not hasattr(family, name)]:
         raise TaskError(f"{source} is a family without {' and '.join(missing)}.", "Give it what `Family` asks for.")
+    name, levels = cast("tuple[object, object]", (family.name, family.levels))  # as somebody else wrote them
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise TaskError(f"{source} is a family named {name!r}.", "Use small letters, digits, and _ . - between them.")
+    described = cast("Sequence[object]", levels) if isinstance(levels, tuple | list) else ()
+    if not (described and all(isinstance(level, str) for level in described)):
+        raise TaskError(f"The family {name} has the levels {levels!r}.", "Give a tuple that describes each.")
     if family.name in found:
         raise TaskError(f"{source} brings the family {family.name!r}, which is there already.", "Give it another name.")
     found[family.name] = family

@@ -7,16 +7,17 @@ For each level, on problems of both splits:
 - **empty**, **perturbed**, **padded**, **doubled**, **long**: none of these changes of a right output is accepted
   (`wrong_attempts`; a changed letter is pardoned where the wording is free); nor, but for one time in twenty (two
   summaries may fit), is **another** problem's answer.
-  **raises**: nor does any of them make the verifier raise or hang.
-- **reproducible**: a seed makes the same problem and the same trace again.
-- **split**: no question text stands in both splits, at any level; **key**: the same text never has two keys.
+  **raises**: nor does any of them make the verifier raise or hang, and nothing else of the family raises either.
+- **reproducible**: a seed makes the same problem and the same trace again, in this process.
+- **split**: no question text and no key stands in both splits, at any level; **key**: the same text never has two keys.
+  (That problems with the same work have the same key, however they are worded, is up to the family.)
 - **leak**: no cheap look at the question gives the answer. The answer may well stand in the question (a table that is
   looked up, a word that is sorted), but it may not stand there as a hint: what follows the last "=", ":" or "answer",
   the first or last word or line, or the last quotation, must not be right more often than every other time.
   **constant**: nor may one and the same answer be right three times out of four.
-- **levels**: there are three or more, and none has less to read and to write than the first, in question and worked
-  solution together: a stand-in for being harder, which is measured with a model. **efforts**: more effort thinks
-  longer.
+- **levels**: there are three or more where there are worked solutions, and none has less to read and to write than the
+  first, in question and worked solution together: a stand-in for being harder, which is measured with a model.
+  **efforts**: more effort thinks longer.
 - **scarce**: there are as many different test problems as were asked for.
 """
 
@@ -55,6 +56,8 @@ CHANCE: Final = 0.05
 """The shares that are spoken of above."""
 LESS: Final = 0.9
 """A level that has less than this share of the work of the first is no harder one. (A sample's mean varies.)"""
+SEEN: Final = ("conversation", "key", "output_format", "thinks")
+"""Of a problem; its gold may be anything."""
 QUOTED: Final = 60
 """Characters of an answer that are told."""
 
@@ -108,12 +111,27 @@ class _Validation:
             except TaskError as error:
                 self._find(level, "scarce", 0, error.message)
                 continue
-            self._level(level, drawn[level]["train"], drawn[level]["test"])
-        if len(self._family.levels) < 3:
+            except Exception as error:  # noqa: BLE001 (the family's failure is what is looked for)
+                self._find(level, "raises", 0, f"{error!r} where problems are drawn")
+                continue
+            self._sound(level, drawn[level])
+        if len(self._family.levels) < 3 and self._family.has_traces:
             self._find(0, "levels", 0, f"has {len(self._family.levels)} levels, and needs 3")
         self._splits([problem for level in drawn.values() for split in level.values() for problem in split])
-        self._lengths({level: [*of["train"], *of["test"]] for level, of in drawn.items()})
+        if not any(finding.check == "raises" for finding in self._found.values()):
+            self._lengths({level: [*of["train"], *of["test"]] for level, of in drawn.items()})
         return [self._found[place] for place in sorted(self._found)]
+
+    def _sound(self, level: int, drawn: dict[str, list[Problem]]) -> None:
+        """Looks at a level, as far as its worked solutions can be had."""
+        for problem in (*drawn["train"], *drawn["test"]):
+            try:
+                for effort in EFFORTS:
+                    self._trace(problem, effort)
+            except Exception as error:  # noqa: BLE001 (as above)
+                self._find(level, "raises", problem.seed, f"{error!r} in its worked solution")
+        if (level, "raises") not in self._found:
+            self._level(level, drawn["train"], drawn["test"])
 
     def _find(self, level: int, check: Check, seed: int, message: str) -> None:
         """Keeps the first of each kind, and counts the others."""
@@ -169,14 +187,18 @@ class _Validation:
                 continue
             if goes_on and isinstance(item, ToolCall) and isinstance(trace[place + 1], ToolCall):
                 continue
-            told = () if isinstance(item, ToolResult) else self._family.respond(problem, trace[: place + 1])
+            try:
+                told = () if isinstance(item, ToolResult) else self._family.respond(problem, trace[: place + 1])
+            except Exception as error:  # noqa: BLE001 (as above)
+                self._find(problem.level, "raises", problem.seed, f"{error!r} in its tools")
+                return
             shown = trace[place + 1 : place + 1 + len(told)]
             if told != shown or (not told and isinstance(item, ToolCall) and goes_on):
                 self._find(problem.level, "gold", problem.seed, f"the tools of the {effort} trace say something else")
 
     def _again(self, problem: Problem) -> None:
         again = self._family.problem(problem.seed, problem.level, problem.split)
-        same = (again.conversation, again.key) == (problem.conversation, problem.key)
+        same = all(getattr(again, name) == getattr(problem, name) for name in SEEN)
         if not same or any(self._trace(again, effort) != self._trace(problem, effort) for effort in EFFORTS):
             self._find(problem.level, "reproducible", problem.seed, "the seed makes something else the second time")
 

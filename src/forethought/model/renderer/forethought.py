@@ -165,7 +165,12 @@ class ForethoughtRenderer:
         return writer.ids()
 
     def parser(
-        self, *, thinking_open: bool, custom_tools: frozenset[str] = frozenset(), formatted: bool = False
+        self,
+        *,
+        thinking_open: bool,
+        custom_tools: frozenset[str] = frozenset(),
+        formatted: bool = False,
+        stops: tuple[int, ...] = (),
     ) -> OutputParser:
         """A fresh parser for one output."""
         spellings = self._options.markers
@@ -177,7 +182,7 @@ class ForethoughtRenderer:
                 spellings.call_open: "call_open",
                 spellings.call_close: "call_close",
             },
-            self.stop_token_ids,
+            (*self.stop_token_ids, *stops),
         )
         new_call = partial(NamedCall, custom_tools=custom_tools)
         return OutputParser(lexer, Layout(), new_call, thinking_open=thinking_open, formatted=formatted)

@@ -166,9 +166,15 @@ class Renderer(Protocol):
         ...
 
     def parser(
-        self, *, thinking_open: bool, custom_tools: frozenset[str] = frozenset(), formatted: bool = False
+        self,
+        *,
+        thinking_open: bool,
+        custom_tools: frozenset[str] = frozenset(),
+        formatted: bool = False,
+        stops: tuple[int, ...] = (),
     ) -> Parser:
-        """A fresh parser for one output. Calls of `custom_tools` have text for their input.
+        """A fresh parser for one output. Calls of `custom_tools` have text for their input; `stops` are tokens that end
+        it besides the renderer's own.
 
         `formatted` says that the output is bound to be calls, or an answer in a format that may spell anything: once
         such an answer has begun, markers that are text themselves are part of it.

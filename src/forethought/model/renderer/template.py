@@ -110,10 +110,15 @@ class TemplateRenderer:
         return writer.ids()
 
     def parser(
-        self, *, thinking_open: bool, custom_tools: frozenset[str] = frozenset(), formatted: bool = False
+        self,
+        *,
+        thinking_open: bool,
+        custom_tools: frozenset[str] = frozenset(),
+        formatted: bool = False,
+        stops: tuple[int, ...] = (),
     ) -> OutputParser:
         """A fresh parser for one output."""
-        lexer = Lexer(self._tokenizer, self._format.markers, self.stop_token_ids)
+        lexer = Lexer(self._tokenizer, self._format.markers, (*self.stop_token_ids, *stops))
         new_call = partial(HermesCall, custom_tools=custom_tools)
         return OutputParser(lexer, self._format.layout, new_call, thinking_open=thinking_open, formatted=formatted)
 

@@ -69,7 +69,7 @@ class Calendar(TextFamily):
     description = "Reckon with weekdays, dates and leap years."
     levels = (
         "the weekday up to 60 days away; leap years",
-        "days between dates of neighbouring months; the date some weeks later; leap years at centuries",
+        "days between dates up to two months apart; the date some weeks later; leap years at centuries",
         "days between dates months apart; the weekday of a date",
     )
 

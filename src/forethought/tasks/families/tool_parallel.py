@@ -39,7 +39,7 @@ class ToolParallel(Family):
     levels = (
         "one function called twice, with a string or whole number",
         "two or three calls of one or two functions, arguments of all types",
-        "three or four calls of up to three functions, one or two arguments of all types",
+        "three or four calls (seldom two) of up to three functions, one or two arguments of all types",
     )
 
     def draw(self, rng: Random, level: int) -> Draft:
