@@ -97,7 +97,7 @@ def test_the_report_is_written_and_says_what_was_met(
     monkeypatch.setattr(reason, "subjects_of", subjects_of)
     for seed, name in enumerate(("default", "seed-2", "seed-3"), 1):
         run_of(tmp_path / "runs" / name, reason.LEARNING, seed)
-    run_of(tmp_path / "runs" / "continued", ["continued"], 1)
+    run_of(tmp_path / "runs" / "continued", reason.GOING_ON, 1)
     output = tmp_path / "results" / "reason.json"
     arguments = ["reason", "--runs", str(tmp_path / "runs"), "--output", str(output)]
     monkeypatch.setattr(sys, "argv", arguments)

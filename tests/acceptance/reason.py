@@ -57,8 +57,9 @@ that decide."""
 EFFORT = "medium"
 LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
-COLD, LEARNING, CONTINUED = "cold-4", ("rl-1", "rl-2"), "continued"
-"""The stages: the cold start, those of reinforcement learning, and the rival."""
+CONTINUED = "continued"
+COLD, LEARNING, GOING_ON = "cold-4", ("rl-1", "rl-2"), ("continued", "continued-2")
+"""The stages: the cold start, those of reinforcement learning, and those of the rival."""
 STAGES = ("cold", "rl")
 """Who is measured in every way."""
 AS_SERVED = (*STAGES, CONTINUED)
@@ -163,7 +164,7 @@ def subjects_of(runs: Path, settings: Settings) -> dict[str, Checkpoint]:
         "cold": made_by(runs / "default", COLD, settings),
         "rl": made_by(runs / "default", LEARNING[-1], settings),
         **{seed: made_by(runs / seed, LEARNING[-1], settings) for seed in SEEDS},
-        CONTINUED: made_by(runs / CONTINUED, CONTINUED, settings),
+        CONTINUED: made_by(runs / CONTINUED, GOING_ON[-1], settings),
     }
     return subjects | {"base": resolve(Run.open(runs / "default").recipe.base, settings)}
 
@@ -308,7 +309,7 @@ def main() -> None:
     costs = {
         "rl": cost_of(options.runs / "default", LEARNING),
         **{seed: cost_of(options.runs / seed, LEARNING) for seed in SEEDS},
-        CONTINUED: cost_of(options.runs / CONTINUED, [CONTINUED]),
+        CONTINUED: cost_of(options.runs / CONTINUED, GOING_ON),
     }
     subjects = subjects_of(options.runs, settings)
     digests = {name: checkpoint.digest() for name, checkpoint in subjects.items()}
