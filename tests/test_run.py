@@ -151,11 +151,11 @@ def test_runs_whose_folders_have_the_same_name_are_told_apart(tmp_path: Path):
     assert list(by_name(made).values()) == made
 
 
-def test_a_run_is_in_hand_while_it_is_written(run: Run):
-    assert not run.in_hand
+def test_a_run_is_running_while_it_is_written(run: Run):
+    assert not run.running
     with run.writing():
-        assert Run.open(run.directory).in_hand
-    assert not run.in_hand
+        assert Run.open(run.directory).running
+    assert not run.running
 
 
 def test_a_file_system_without_locks_is_told_as_such(run: Run, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Ctrl-C ends an answer, not the program."""
+"""Ctrl-C ends an answer or a training in good order, not the program."""
 
 import asyncio
 import signal
@@ -17,3 +17,19 @@ def interrupting(stop: Callable[[], object]) -> Generator[None]:
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def interrupting_at_once(stop: Callable[[], object]) -> Generator[None]:
+    """Has Ctrl-C and SIGTERM call `stop` for the time of the block, whatever the main thread computes: the event loop's
+    own handlers would wait until it has."""
+
+    def heed(number: int, frame: object) -> None:
+        stop()
+
+    before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

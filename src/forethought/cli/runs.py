@@ -115,7 +115,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "recipe": run.recipe.name,
         "stage": stages[-1].name if finished else stages[position.stage].name,
         "step": stages[-1].steps if finished else position.step,
-        "state": "in hand" if run.in_hand else "finished" if finished and not unmeasured else "to be resumed",
+        "state": "running" if run.running else "finished" if finished and not unmeasured else "to be resumed",
     }
 
 

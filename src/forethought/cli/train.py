@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -60,6 +58,7 @@ def train(
 
 
 async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, until: str | None) -> bool:
+    from forethought.cli.interrupt import interrupting_at_once
     from forethought.train.stages import train as follow
 
     def ask() -> None:
@@ -69,24 +68,8 @@ async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, u
         halt.ask()
         view.note("halting after this step or piece; Ctrl-C again ends at once, and loses what is not saved")
 
-    with _heeding(ask):
+    with interrupting_at_once(ask):
         return await follow(opened, settings, view, halt, until)
-
-
-@contextmanager
-def _heeding(ask: Callable[[], None]) -> Generator[None]:
-    """Has Ctrl-C and SIGTERM call `ask` for the time of the block: at once, where the event loop's own handlers would
-    wait until a step has been computed."""
-
-    def heed(number: int, frame: object) -> None:
-        ask()
-
-    before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _opened(

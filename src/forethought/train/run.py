@@ -131,7 +131,7 @@ class Run:
             yield
 
     @property
-    def in_hand(self) -> bool:
+    def running(self) -> bool:
         """Whether a process works on it right now."""
         try:
             with (self.directory / ".lock").open() as file:
