@@ -24,10 +24,12 @@ from forethought.model.layout import CONFIG, MANIFEST
 from forethought.reasoning.events import Event, SummaryDelta, SummaryPartAdded, SummaryPartDone
 from forethought.reasoning.reasoner import Reasoner
 from forethought.reasoning.summary import SummarizedTurn, Summarizer, SummaryDetail, SummarySettings
-from forethought.reasoning.summary_prompt import summary_conversation, summary_shape
+from forethought.reasoning.summary_part import PartText, PartWriter
+from forethought.reasoning.summary_prompt import EXAMPLE_SENTENCES, fitting, summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import DETAILS, Detail
-from forethought.reasoning.summary_words import terms
-from forethought.tasks.summary_check import foreign_terms
+from forethought.reasoning.summary_verbatim import Gate, Thought, Units
+from forethought.reasoning.summary_words import terms, units
+from forethought.tasks.summary_check import foreign_terms, sentences_of
 from turn_laws import answer, check_laws
 
 T = TypeVar("T")
@@ -150,6 +152,12 @@ def test_a_part_names_nothing_that_is_not_in_its_segment(checkpoint: Checkpoint,
     assert not takes(checkpoint, segment, "auto", text.replace("Checking", "Lion"))
 
 
+def test_a_part_has_no_currency_that_is_not_in_its_segment(checkpoint: Checkpoint) -> None:
+    segment = "It is €7." + " So it is." * 15
+    assert takes(checkpoint, segment, "auto", "**Checking it**\n\nHere the sum is €7.")
+    assert not takes(checkpoint, segment, "auto", "**Checking it**\n\nHere the sum is £7.")
+
+
 @pytest.mark.parametrize(
     ("said", "fits"),
     [
@@ -168,6 +176,31 @@ def test_a_part_names_something_and_no_long_rows(checkpoint: Checkpoint, said: s
     segment = "So 7, 8, 9, 10 and ann, bob, cid, dan, eve, fay: 12345678, 123456789." + " So it is." * 12
     assert takes(checkpoint, segment, "auto", f"**Checking it**\n\n{said}") == fits
     assert takes(checkpoint, "So it is. " * 12, "auto", "**Checking it**\n\nThe result is found.")
+
+
+@pytest.mark.parametrize("detail", list(DETAILS))
+def test_a_short_segment_has_one_sentence_and_a_short_example(
+    checkpoint: Checkpoint, run: Run[Event], detail: SummaryDetail
+) -> None:
+    segment = "I add 27 and 19: 27 + 19 = 46. So the sum is 46."
+    fitted = fitting(segment, DETAILS[detail])
+    assert fitted.sentences == (1, 1)
+    example = summary_conversation(segment, fitted).items[2]
+    assert isinstance(example, Message)
+    assert len(units(example.text)) <= len(units(segment)) // 2 < len(units(EXAMPLE_SENTENCES[0]))
+    assert fitting(segment * 2, DETAILS[detail]) == fitting("和を求める。", DETAILS[detail]) == DETAILS[detail]
+
+    async def part(reasoner: Reasoner) -> Event:
+        events: list[Event] = []
+        text = PartText(0, 0, len(units(segment)) // 2, events.append)
+        gate = Gate(Thought(Units(checkpoint.tokenizer)))
+        await PartWriter(reasoner, SummarySettings(60, 60)).write(segment, DETAILS[detail], gate, text)
+        return events[-1]
+
+    done = run(part)
+    assert isinstance(done, SummaryPartDone)
+    assert done.status == "completed"
+    assert sentences_of(done.text) == 1
 
 
 @settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

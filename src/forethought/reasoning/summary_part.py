@@ -17,7 +17,7 @@ from forethought.reasoning.events import (
     TurnDone,
 )
 from forethought.reasoning.reasoner import Reasoner
-from forethought.reasoning.summary_prompt import TITLE, summary_conversation, summary_shape
+from forethought.reasoning.summary_prompt import TITLE, fitting, summary_conversation, summary_shape
 from forethought.reasoning.summary_settings import Detail, SummarySettings
 from forethought.reasoning.summary_verbatim import Gate
 from forethought.reasoning.summary_words import units
@@ -89,6 +89,7 @@ class PartWriter:
 
     async def write(self, segment: str, detail: Detail, gate: Gate, text: PartText) -> None:
         """Shows one part, to its end: its own, or that of its time."""
+        detail = fitting(segment, detail)
         status: ItemStatus = "incomplete"
         try:
             async with asyncio.timeout(self.settings.part_seconds), self._ask(segment, detail) as turn:

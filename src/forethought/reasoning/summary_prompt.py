@@ -5,6 +5,8 @@ example in the conversation: so even a model that is too weak to follow the inst
 """
 
 import re
+import unicodedata
+from dataclasses import replace
 from typing import Final
 
 from forethought.model.conversation import Conversation, Message
@@ -28,6 +30,12 @@ EXAMPLE_SENTENCES: Final = (
     "The result is a time around the middle of the day.",
 )
 
+SHORT: Final = 42
+"""Units of thinking below which a part has a single sentence, and a short one to go by: the summariser has learned how
+long a part is, from longer thinking."""
+SHORT_NOTES: Final = "It covers 240 km at 80 km/h, so 3 hours. From nine it is noon."
+SHORT_SUMMARY: Final = "**Result**\n\nThe result is noon."
+
 TITLE: Final = re.compile(r"\*\*[^*\n]+\*\*")
 """What the text of a part begins with."""
 
@@ -49,10 +57,23 @@ _ROW, _ROW_OF_WORDS = 3, 6
 """Names in a row: numbers among them, and none."""
 _LONGEST_NAME = 8
 """Units of one."""
-_OPENING, _CLOSING, _JOINING = r"[\p{Sc}(“„«\"]?", r"[)”“»\"%°]?", r"[:\/+=×&-]"
+_OPENING, _CLOSING, _JOINING = '(“„«"', r"[)”“»\"%°]?", r"[:\/+=×&-]"
 _IDENTIFIER = re.compile(r"(?<![\w'’])[^\W\d_]+(?:_[^\W_]+)+(?![\w'’]|\.\d)")
 # A hyphen right in front of a number is its sign: it comes with a number that has one, or joins it to a word.
 _BETWEEN = r"(?:[,;:]?| [=+×÷\/<>&–—−-]) "
+
+
+def fitting(segment: str, detail: Detail) -> Detail:
+    """The detail that there is room for about this segment."""
+    return replace(detail, sentences=(1, 1)) if _short(segment) else detail
+
+
+def _spaced(segment: str) -> bool:
+    return all(character < _SPACED_UP_TO for character in segment if character.isalpha())
+
+
+def _short(segment: str) -> bool:
+    return _spaced(segment) and len(units(segment)) < SHORT
 
 
 def summary_conversation(segment: str, detail: Detail) -> Conversation:
@@ -60,11 +81,14 @@ def summary_conversation(segment: str, detail: Detail) -> Conversation:
     fewest, most = detail.sentences
     range_of = str(most) if fewest == most else f"{fewest} to {most}"
     sentences = f"{range_of} {'sentence' if most == 1 else 'sentences'}"
+    notes, summary = EXAMPLE_NOTES, f"{EXAMPLE_TITLE}\n\n{' '.join(EXAMPLE_SENTENCES[:most])}"
+    if _short(segment):
+        notes, summary = SHORT_NOTES, SHORT_SUMMARY
     return Conversation(
         (
             Message.of("developer", INSTRUCTIONS.format(sentences=sentences)),
-            Message.of("user", EXAMPLE_NOTES),
-            Message.of("assistant", f"{EXAMPLE_TITLE}\n\n{' '.join(EXAMPLE_SENTENCES[:most])}"),
+            Message.of("user", notes),
+            Message.of("assistant", summary),
             Message.of("user", segment),
         )
     )
@@ -77,8 +101,7 @@ def summary_shape(segment: str, detail: Detail) -> Lark:
     thinking (`summary_words`). No sentence has more of them than half of the segment's `units` leave room for. Where
     words are not told apart by spaces, only the form is bound.
     """
-    spaced = all(character < _SPACED_UP_TO for character in segment if character.isalpha())
-    rules = _bound(segment, detail) if spaced else _free(detail)
+    rules = _bound(segment, detail) if _spaced(segment) else _free(detail)
     return Lark(
         "\n".join(("start: PART", r"PART: /\*\*/ TITLE /\*\*\n\n/ SENTENCES", *rules, f"END: /{_SENTENCE_END}/"))
     )
@@ -91,6 +114,8 @@ def _bound(segment: str, detail: Detail) -> tuple[str, ...]:
     words = {form for word in said | CLOSED for form in (word, word.lower()) if len(form) == len(word)}
     capitals = {word[0].upper() + word[1:] for word in words if word[0].isalpha() and len(word[0].upper()) == 1}
     names = {word for word in words | capitals if named(word)}
+    currencies = {character for character in segment if unicodedata.category(character) == "Sc"}
+    opening = f"/[{''.join(sorted(currencies))}{_OPENING}]?/"
     room = len(units(segment)) // SHARE - _AROUND
     shortest, longest = (max(1, length // _WORD_LENGTH) for length in detail.sentence)
     longest = max(shortest, min(longest, room))
@@ -100,7 +125,7 @@ def _bound(segment: str, detail: Detail) -> tuple[str, ...]:
         f"WORD: {_any_of(words | capitals)}",
         f"JOINED: /{_JOINING}/ WORD",
         f"BETWEEN: /{_BETWEEN}/",
-        f"INNER: BETWEEN /{_OPENING}/ WORD JOINED{{0,4}} /{_CLOSING}/",
+        f"INNER: BETWEEN {opening} WORD JOINED{{0,4}} /{_CLOSING}/",
         'TITLE: CAPITAL (" " WORD JOINED{0,4}){0,5}',
         f"SENTENCE: CAPITAL JOINED{{0,4}} INNER{{{shortest - 1},{longest - 1}}} END",
     )
@@ -119,7 +144,7 @@ def _bound(segment: str, detail: Detail) -> tuple[str, ...]:
         *rules,
         f"VAGUE: {_any_of((words | capitals) - names)}",
         f"PLAIN: {_any_of(capitals - names)} (BETWEEN VAGUE){{0,{max(1, longest - 2)}}}",
-        f"NAMED: BETWEEN /{_OPENING}/ {_any_of(names)} JOINED{{0,4}} /{_CLOSING}/",
+        f"NAMED: BETWEEN {opening} {_any_of(names)} JOINED{{0,4}} /{_CLOSING}/",
         f"ROW: {' | '.join(rows)}",
         f'NAMING: ({" | ".join(beginnings)}) (" " VAGUE ROW?){{0,{longest // 2}}} END',
         f"SENTENCES: {sentences}",
