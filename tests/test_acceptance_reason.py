@@ -113,6 +113,11 @@ def test_the_report_is_written_and_says_what_was_met(
     assert ended.value.code == 1
     page = output.with_suffix(".md").read_text()
     assert page.count("\n| letter_count |") == 4
+    # Made up as well: commits are not recorded, and three runs have a row over each of the others.
+    assert page.count("| not recorded |") == 4
+    assert page.count(" over the cold start, continued") == 4
+    assert page.count(" over the base | +") == 2
+    assert "leave room for a loss of 0.0 points" in page
     assert output.with_name("reason-samples.jsonl.gz").exists()
 
 
