@@ -373,6 +373,9 @@ def test_runs_are_listed_shown_drawn_and_compared(forethought: CommandLine, two_
     missed = forethought("runs", "compare", "one", "two", "--stage", "rn")
     assert missed.status == 1
     assert "None of these runs has taken a step of a stage 'rn'" in missed.err
+    assert "One run is nothing to compare" in forethought("runs", "compare", "one").err
+    assert "There is no directory nowhere" in forethought("runs", "list", "nowhere").err
+    assert "one/checkpoints/rl is no run" in forethought("runs", "show", "one/checkpoints/rl").err
 
 
 def test_pictures_without_matplotlib_say_what_is_missing(

@@ -1,9 +1,12 @@
 """Recipes: what a TOML file may say, and how a mistake in it is told."""
 
+import re
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from forethought.errors import TrainError
 from forethought.tasks.registry import families
@@ -68,11 +71,12 @@ def test_a_recipe_that_was_written_down_reads_the_same():
     ("changes", "said"),
     [
         ({"stages": [RL | {"steps": 0}]}, "stages[0].steps: Input should be greater than or equal to 1"),
-        ({"stages": [SFT, RL | {"sampels": 4}]}, "stages[1].sampels: Extra inputs are not permitted"),
+        ({"stages": [SFT, RL | {"sampels": 4}]}, "stages[1].sampels: there is no such key"),
         ({"stages": [RL | {"curriculum": {"up": 2}}]}, "stages[0].curriculum.up:"),
         ({"stages": [RL | {"curriculum": {"up": 0.1, "down": 0.4}}]}, "stages[0].curriculum: down must be below up"),
         ({"stages": [RL | {"efforts": {"enormous": {}}}]}, "stages[0].efforts.enormous"),
-        ({"stages": [RL | {"kind": "dpo"}]}, "stages[0]:"),
+        ({"stages": [RL | {"kind": "dpo"}]}, 'stages[0]: kind must be "sft" or "rl"'),
+        ({"stages": [{"name": "rl", "steps": 3}]}, 'stages[0]: kind must be "sft" or "rl"'),
         ({"stages": []}, "stages:"),
         ({"stages": [RL, RL]}, "two stages have the same name"),
         ({"stages": [RL | {"name": "base"}]}, "a stage is called base, as the base"),
@@ -84,7 +88,7 @@ def test_a_recipe_that_was_written_down_reads_the_same():
         ({"learner": {"dtype": "float16"}}, "learner.dtype:"),
         ({"learner": {"train": "all"}, "adapter": {}}, "[adapter] stands beside"),
         ({"name": "../up"}, "name:"),
-        ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+        ({"surprise": 1}, "surprise: there is no such key"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(changes: dict[str, Any], said: str):
@@ -103,6 +107,27 @@ def test_a_file_that_is_no_toml_is_told_with_its_name(tmp_path: Path):
 def test_a_file_that_is_not_there_is_told_with_its_name(tmp_path: Path):
     with pytest.raises(TrainError, match=r"none\.toml cannot be read"):
         Recipe.read(tmp_path / "none.toml")
+
+
+def models_in(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """A model and all that its keys hold."""
+    found, kinds = {model}, [field.annotation for field in model.model_fields.values()]
+    while kinds:
+        kind = kinds.pop()
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= models_in(kind)
+        kinds += get_args(kind)
+    return found
+
+
+def test_every_key_of_a_recipe_is_documented():
+    page = (RECIPES.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+    keys = {key for model in models_in(Recipe) for key in model.model_fields}
+    assert {"most_weight", "probe_every", "made_up", "review", "delta", "rank", "pack_tokens", "split"} < keys
+    missing = {key for key in keys if not re.search(rf"\b{key}\b", page)}
+    assert not missing
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert [stage.kind for stage in Recipe.parse(tomllib.loads(example), "recipes.md").stages] == ["sft", "rl"]
 
 
 def test_levels_that_no_family_has_are_refused():

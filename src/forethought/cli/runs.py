@@ -25,13 +25,16 @@ LAST = 10
 
 @app.command("list")
 def list_runs(
-    directory: Annotated[Path, typer.Argument(help="Where runs lie.")] = RUNS,
+    directory: Annotated[Path, typer.Argument(help="The directory that holds the runs.")] = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """List the runs in a directory."""
     from forethought.cli.table import print_table
+    from forethought.errors import TrainError
     from forethought.train.run import runs_in
 
+    if directory != RUNS and not directory.is_dir():
+        raise TrainError(f"There is no directory {directory}.", "Name the one that holds the runs (default: runs).")
     runs, broken = runs_in(directory)
     found = [_summary(run) for run in runs]
     for error in broken:
@@ -47,7 +50,10 @@ def list_runs(
 def show(
     run: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
 ) -> None:
-    """Show how a run went: where it is, the means of each stage's last steps, and what it cost."""
+    """Show how a run went: where it is, the means of each stage's last 10 steps, and what it took.
+
+    A loss is of another kind in every kind of stage: compare it with itself alone.
+    """
     from forethought.cli.table import print_facts, print_table
     from forethought.train.evaluation import in_json
     from forethought.train.run import ESTIMATES, Run
@@ -85,11 +91,13 @@ def compare(
     stage: Annotated[str | None, typer.Option(help="The stage to compare (default: the last one).")] = None,
     picture: Annotated[Path | None, typer.Option("--plot", help="Draw them over each other into this PNG.")] = None,
 ) -> None:
-    """Compare runs by the last steps of a stage."""
+    """Compare means of the last 10 steps of a stage. Runs draw different problems, so this is no test."""
     from forethought.cli.table import print_table
     from forethought.errors import TrainError
     from forethought.train.run import Run, by_name
 
+    if len(runs) < 2:
+        raise TrainError("One run is nothing to compare.", "Name another one too, or look at it with runs show.")
     opened = [Run.open(run) for run in runs]
     name = stage or opened[0].recipe.stages[-1].name
     found = {label: _stages(run).get(name, {}) for label, run in by_name(opened).items()}
@@ -162,4 +170,4 @@ def _cells(figures: dict[str, float], names: list[str]) -> list[str]:
 
 
 def _cost(cost: dict[str, Any]) -> str:
-    return f"{cost['seconds']:.0f} s and {cost['memory_bytes'] / 2**30:.1f} GiB"
+    return f"{cost['seconds']:.0f} s and {cost['memory_bytes'] / 2**30:.1f} GiB of memory"

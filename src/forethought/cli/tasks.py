@@ -42,9 +42,11 @@ def list_(as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A name from `forethought tasks list`.")],
-    level: Annotated[int, typer.Option(min=1, help="From the easiest, 1.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Each makes a problem.")] = 0,
+    name: Annotated[
+        str, typer.Argument(help="A family of `forethought tasks list`, or gym:NAME for a data set of reasoning-gym.")
+    ],
+    level: Annotated[int, typer.Option(min=1, help="1 is the easiest.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Which problem: the same number makes the same one.")] = 0,
     split: Annotated[
         Literal["train", "test"], typer.Option(help="Models learn from one, and are measured on the other.")
     ] = "train",
@@ -72,7 +74,7 @@ def show(
 
 @app.command()
 def validate(
-    names: Annotated[list[str] | None, typer.Argument(help="Families; all of them without any.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Families to check (default: all).")] = None,
     problems: Annotated[
         int, typer.Option(min=2, help="Different problems of each level and split that are looked at.")
     ] = 120,

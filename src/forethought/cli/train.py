@@ -24,7 +24,9 @@ RUNS = Path("runs")
 
 def train(
     context: typer.Context,
-    recipe: Annotated[Path | None, typer.Argument(help="A TOML file; left out to go on with --run.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A TOML file (docs/recipes.md). Not needed with --resume.")
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(help="The run's folder (default: runs/NAME-DATE).", show_default=False)
     ] = None,
@@ -36,8 +38,8 @@ def train(
 ) -> None:
     """Follow a recipe: stages of supervised fine-tuning ("sft") and reinforcement learning ("rl"), in its order.
 
-    Ctrl-C, or SIGTERM, ends the run after the step it is at, with its state saved; `--resume` goes on, exactly as it
-    would have.
+    Ctrl-C, or SIGTERM, halts the run after the step it is at, with its state saved, and exits with 130. `--resume` goes
+    on from there: on a CPU, with the same threads and kernels, to the same bits.
     """
     from forethought.cli.train_view import TrainView
     from forethought.errors import TrainError

@@ -1,6 +1,6 @@
 """What a family is: problems out of seeds, program-written traces, a strict verifier.
 
-A family is one file of about sixty lines and holds no state. Most ask a question that has one short answer: those are
+A family is one file and holds no state. Most ask a question that has one short answer: those are
 `TextFamily`. Third parties add theirs under the entry point group `forethought.families`.
 """
 
@@ -23,7 +23,7 @@ class Family(ABC):
     """A kind of task."""
 
     name: ClassVar[str]
-    """Lower-case words with underscores."""
+    """Small letters and digits, with ".", "-" and "_" between them."""
     description: ClassVar[str]
     """What the model has to do, in one sentence."""
     levels: ClassVar[tuple[str, ...]]
@@ -31,7 +31,8 @@ class Family(ABC):
     free_wording: ClassVar[bool] = False
     """Whether answers are in the model's own words, so that a slip of the pen need not make one wrong."""
     has_traces: ClassVar[bool] = True
-    """Whether there are worked solutions; False: `trace` raises a `TaskError`."""
+    """Whether there are worked solutions. False: `trace` raises a `TaskError`, and the family has a `solution` of its
+    own."""
 
     @abstractmethod
     def draw(self, rng: Random, level: int) -> Draft:

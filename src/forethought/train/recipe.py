@@ -110,7 +110,7 @@ class Recipe(BaseModel):
             return cls.model_validate(content)
         except ValidationError as error:
             message = f"The recipe {source} does not fit: {_misfits(error)}."
-            raise TrainError(message, "Mend these keys.") from None
+            raise TrainError(message, "Mend these keys; docs/recipes.md has them all.") from None
 
 
 def _misfits(error: ValidationError) -> str:
@@ -118,7 +118,7 @@ def _misfits(error: ValidationError) -> str:
     found = error.errors()
     # Stages that do not fit are counted as missing, too.
     told = [each for each in found if len(found) == 1 or (each["type"], each["loc"]) != ("too_short", ("stages",))]
-    return "; ".join(f"{_key(each['loc'])}: {_said(each['msg'])}" for each in told) or str(error)
+    return "; ".join(f"{_key(each['loc'])}: {_said(each['type'], each['msg'])}" for each in told) or str(error)
 
 
 def _key(place: tuple[int | str, ...]) -> str:
@@ -128,7 +128,11 @@ def _key(place: tuple[int | str, ...]) -> str:
     return key or "the recipe"
 
 
-def _said(message: str) -> str:
+def _said(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such key"
+    if kind.startswith("union_tag"):
+        return 'kind must be "sft" or "rl"'
     return message.removeprefix("Value error, ")
 
 

@@ -42,7 +42,7 @@ class RlSettings(BaseModel):
     `most_weight` (`losses.py`). `kl` is the weight of the distance to the weights that the stage began with. `credit`
     "outcome" praises and blames all tokens of an attempt for its reward; "process" judges each token beside the worked
     solutions of the problem (`credit.py`), where there are such, and then none of `loss`, `length` and
-    `divide_by_deviation` counts. That one is GRPO's advantage. Its `objective` is the chance to stay on the way to a
+    `divide_by_deviation` (GRPO's advantage) counts. Its `objective` is the chance to stay on the way to a
     solution ("reward"), or the logarithm of that ("likelihood", https://arxiv.org/abs/2602.02710), which moves unlikely
     steps as much as doubtful ones. Below a `temperature` of 1 attempts come further in what they know best; only
     process supervision may do without the model's own distribution. With a `replay`, every update also learns from some

@@ -90,10 +90,10 @@ class Run:
         try:
             config = read_object(directory / CONFIG)
         except CheckpointError:
-            raise TrainError(
-                f"{directory} is no run.", "Give the folder of one; `forethought runs list` shows them."
-            ) from None
+            config = {}
         version = config.get("schema_version")
+        if version is None:  # a checkpoint has a file of that name, too
+            raise TrainError(f"{directory} is no run.", "Give the folder of one; `forethought runs list` shows them.")
         if version != SCHEMA_VERSION:
             raise TrainError(f"{directory} is a run of schema version {version}.", "Install a newer Forethought.")
         return cls(directory, Recipe.parse(config["recipe"], str(directory / CONFIG)))

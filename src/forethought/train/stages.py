@@ -104,7 +104,8 @@ def check(recipe: Recipe, settings: Settings, until: str | None = None) -> None:
         raise TrainError(f"The recipe has no stage {until!r}.", f"Its stages are {', '.join(names)}.")
     if settings.train.device == "cuda" and not torch.cuda.is_available():
         raise TrainError(
-            "This torch finds no graphics processor.", "Install a torch with CUDA, or set train.device to cpu."
+            "This torch finds no graphics processor.",
+            "Install a torch with CUDA, or set FORETHOUGHT_TRAIN__DEVICE=cpu (`device` under [train] of a file).",
         )
     for plan in recipe.stages:
         if isinstance(plan, RlStage):
