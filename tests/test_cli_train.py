@@ -161,6 +161,15 @@ def test_below_temperature_one_every_problem_needs_worked_solutions(
     assert "worded in rl: attempts cannot be judged by worked solutions" in refused.err
 
 
+def test_what_no_family_is_judged_by_is_refused(forethought: CommandLine, recipe: str):
+    path = Path(recipe)
+    path.write_text(path.read_text().replace('credit = "process"', 'credit = "process"\nloss = "cispo"'))
+    refused = forethought("train", recipe, "--run", "run")
+    assert refused.status == 1
+    assert "loss in rl: every family is judged by its worked solutions instead" in refused.err
+    assert not Path("run").exists()
+
+
 def test_a_stage_may_compute_in_another_precision(forethought: CommandLine, recipe: str):
     Path(recipe).write_text(Path(recipe).read_text().replace('kind = "rl"', 'kind = "rl"\ndtype = "bfloat16"'))
     assert forethought("train", recipe, "--run", "run").status == 0

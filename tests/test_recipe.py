@@ -77,6 +77,8 @@ def test_a_recipe_that_was_written_down_reads_the_same():
         ({"stages": [RL | {"efforts": {"enormous": {}}}]}, "stages[0].efforts.enormous"),
         ({"stages": [RL | {"kind": "dpo"}]}, 'stages[0]: kind must be "sft" or "rl"'),
         ({"stages": [{"name": "rl", "steps": 3}]}, 'stages[0]: kind must be "sft" or "rl"'),
+        ({"stages": [RL | {"replay": {"share": 0, "made_up": 9}}]}, "replay: with a share of 0 the other keys"),
+        ({"stages": [RL | {"validate_problems": 9}]}, "validate_problems does nothing without validate_every"),
         ({"stages": []}, "stages:"),
         ({"stages": [RL, RL]}, "two stages have the same name"),
         ({"stages": [RL | {"name": "base"}]}, "a stage is called base, as the base"),

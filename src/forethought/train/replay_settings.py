@@ -1,6 +1,8 @@
 """What a stage can be told about the base's own answers, which it shows again."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ReplaySettings(BaseModel):
@@ -17,3 +19,9 @@ class ReplaySettings(BaseModel):
     made_up: int = Field(default=0, ge=0)
     weight: float = Field(default=1.0, gt=0)
     tokens: int = Field(default=160, ge=1)
+
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        if not self.share and self != ReplaySettings.model_construct(share=self.share):
+            raise ValueError("with a share of 0 the other keys do nothing")
+        return self

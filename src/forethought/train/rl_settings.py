@@ -95,6 +95,10 @@ class RlSettings(BaseModel):
         share = self.replay.share
         return max(1, round(self.prompts * self.samples * share / (1 - share))) if share else 0
 
+    def changed(self, name: str) -> bool:
+        """Whether this key has another value than its default."""
+        return getattr(self, name) != type(self).model_fields[name].default
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if not self.efforts:
@@ -105,8 +109,10 @@ class RlSettings(BaseModel):
             raise ValueError('objective = "likelihood" needs credit = "process"')
         if self.kl and self.credit == "process":
             raise ValueError('kl needs tokens as they were sampled, and credit = "process" learns others too')
+        if not self.validate_every and self.changed("validate_problems"):
+            raise ValueError("validate_problems does nothing without validate_every")
         acts = {"clip_low": "grpo", "clip_high": "grpo", "most_weight": "cispo"}
         for name, loss in acts.items():
-            if self.loss != loss and getattr(self, name) != type(self).model_fields[name].default:
+            if self.loss != loss and self.changed(name):
                 raise ValueError(f'{name} acts with loss = "{loss}", and the loss is "{self.loss}"')
         return self

@@ -114,6 +114,10 @@ def check(recipe: Recipe, settings: Settings, until: str | None = None) -> None:
             if blind and plan.temperature != 1.0:
                 message = f"{', '.join(blind)} in {plan.name}: attempts cannot be judged by worked solutions."
                 raise TrainError(message, "Leave them out, or sample at temperature 1.")
+            idle = [name for name in ("loss", "length", "divide_by_deviation") if plan.changed(name)]
+            if idle and plan.credit == "process" and not blind:
+                message = f"{', '.join(idle)} in {plan.name}: every family is judged by its worked solutions instead."
+                raise TrainError(message, 'Leave it out, or set credit = "outcome".')
         else:
             for name in plan.families:
                 taught_levels(plan, name)
