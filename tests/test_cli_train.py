@@ -325,6 +325,15 @@ def test_a_run_is_not_resumed_by_a_recipe_that_it_has_not_followed(forethought: 
     assert "is not what run has followed so far: stages[0].tokens" in refused.err
 
 
+def test_a_run_does_not_take_over_a_mistake_in_a_stage_to_come(forethought: CommandLine, recipe: str):
+    assert forethought("train", recipe, "--run", "run", "--until", "cold").status == 0
+    path = Path(recipe)
+    first, last = path.read_text().rsplit('families = ["even"]', 1)
+    path.write_text(f'{first}families = ["nope"]{last}')
+    assert "nope" in forethought("train", recipe, "--resume", "--run", "run").err
+    assert "nope" not in Path("run/config.json").read_text()
+
+
 def test_an_alarm_ends_the_command_with_a_plain_sentence(
     forethought: CommandLine, recipe: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,6 +12,7 @@ SHOWS = {
     "any_directory": "renderer forethought",
     "effort": "high: at most 150 tokens of thinking",
     "engine_process": "killed: TurnError",
+    "family": "0 findings",
     "logprobs": "%   of ",
     "lora_adapter": "merged: ",
     "many_at_once": "of the prompts came from the cache",

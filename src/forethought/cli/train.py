@@ -77,7 +77,7 @@ async def _train(opened: Run, settings: Settings, view: TrainView, halt: Halt, u
 def _opened(
     recipe: Path | None, directory: Path | None, *, resume: bool, seed: int | None, check: Callable[[Recipe], None]
 ) -> Run:
-    """The run to work on: a new one of a recipe that stands the check, or one that is there."""
+    """The run to work on: a new one, or one that is there. A recipe has to stand the check before a run has it."""
     from forethought.errors import TrainError
     from forethought.train.recipe import Recipe
     from forethought.train.run import Run
@@ -91,7 +91,10 @@ def _opened(
         if directory is None:
             raise TrainError("--resume needs the run to go on with.", "Name it with --run.")
         opened = Run.open(directory)
-        return opened if read is None else opened.revised(read)
+        if read is None:
+            return opened
+        check(read)
+        return opened.revised(read)
     if read is None:
         raise TrainError("There is no recipe to follow.", "Name a TOML file, or a run with --resume --run.")
     if directory is None:
