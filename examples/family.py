@@ -24,7 +24,7 @@ class Remainder(TextFamily):
         a, b = rng.randrange(10**level, 10 ** (level + 1)), rng.randint(3, 9)
         return self.ask(f"What is left when {a} is divided by {b}?", (a, b), key=f"{a}%{b}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         a, b = problem.gold
         steps = [f"{b}*{a // b}={a // b * b}", f"{a}-{a // b * b}={a % b}"]
         if effort != "low":

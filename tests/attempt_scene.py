@@ -43,7 +43,7 @@ class Lookup(Family):
         asked = Conversation((Message.of("user", f"Which number has door {number}?"),), (ToolDefinition("ask"),))
         return Draft(asked, number + 1, str(number))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         call = ToolCall("c", "ask", "{}")
         asking = Thinking("I ask. " * {"low": 1, "medium": 2, "high": 3}[effort])
         said = Message.of("assistant", str(problem.gold))

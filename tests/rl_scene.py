@@ -32,7 +32,7 @@ class Even(TextFamily):
         number = rng.randint(0, 10**9)
         return Draft(Conversation((Message.of("user", f"Even {number}?"),)), number, str(number))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         return self.answer("Two.", "xx")
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -19,7 +19,7 @@ class Few(TextFamily):
         number = min(rng.randrange(40), 19)
         return self.ask(f"{rng.choice(('Say', 'Tell'))} {number}.", number, str(number))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         return self.answer("So.", problem.gold)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

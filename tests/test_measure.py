@@ -37,7 +37,7 @@ class Parity(TextFamily):
         number = rng.randint(0, (40, 10_000, 99_999)[level - 1])
         return self.ask(f"Is {number} even?", number % 2 == 0, str(number))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         return self.answer("I look at the last digit.", self.gold(problem))
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -21,7 +21,7 @@ from forethought.tasks.registry import families
 from forethought.train import losses
 from forethought.train.assignments import Assignment, assignments, first_curriculum
 from forethought.train.backend import LearnedTokens
-from forethought.train.credit import Place, process_lessons, solutions, walk
+from forethought.train.credit import Place, Solutions, process_lessons, solutions, walk
 from forethought.train.estimate import rl_work
 from forethought.train.rl_metrics import credit_metrics, ratio_metrics
 from forethought.train.rl_settings import RlSettings
@@ -30,14 +30,15 @@ from forethought.train.rows import Branch
 from forethought.train.samples import shown
 from forethought.train.traces import trace_row
 
+END, AGAIN = 0, 99
+"""Marks: the end of a thought, and its second look."""
 
-def tree(*texts: Sequence[int]) -> Place:
-    root = Place()
+
+def tree(*texts: Sequence[int]) -> Solutions:
+    known = Solutions(Place(), (END,), (AGAIN,))
     for text in texts:
-        place = root
-        for token in text:
-            place = place.following.setdefault(token, Place())
-    return root
+        known.add(text)
+    return known
 
 
 def sampled(*token_ids: int, forced: int | None = None) -> Branch:
@@ -46,15 +47,16 @@ def sampled(*token_ids: int, forced: int | None = None) -> Branch:
     return Branch(token_ids, learned, sampler_logprobs=(math.log(0.5),) * len(token_ids))
 
 
-def lessons(root: Place, *attempts: tuple[Branch, bool]) -> list[list[int]]:
-    """What is learned of each attempt: its tokens, those that are only read below zero."""
-    found = process_lessons(root, [branch for branch, _ in attempts], [right for _, right in attempts])
-    return [
-        [token if learned else -token for token, learned in zip(each.token_ids, each.learned, strict=True)]
-        if each is not None
-        else []
-        for each in found
-    ]
+def written(branch: Branch) -> list[int]:
+    """Its tokens, those that are only read below zero."""
+    return [token if learned else -token for token, learned in zip(branch.token_ids, branch.learned, strict=True)]
+
+
+def lessons(known: Solutions, *attempts: tuple[Branch, bool]) -> list[list[int]]:
+    """What is learned of each attempt that does not come back."""
+    found = process_lessons(known, [branch for branch, _ in attempts], [right for _, right in attempts])
+    assert all(len(each) <= 1 for each in found)
+    return [[token for branch in each for token in written(branch)] for each in found]
 
 
 def test_of_an_attempt_that_stays_each_token_is_learned_that_had_no_other_way_to():
@@ -64,8 +66,7 @@ def test_of_an_attempt_that_stays_each_token_is_learned_that_had_no_other_way_to
 def test_where_an_attempt_leaves_the_one_way_is_learned_and_nothing_behind_it():
     root = tree((1, 2, 3))
     assert lessons(root, (sampled(1, 9, 3), False)) == [[1, 2]]
-    (lesson,) = process_lessons(root, [sampled(1, 9, 3)], [False])
-    assert lesson is not None
+    ((lesson,),) = process_lessons(root, [sampled(1, 9, 3)], [False])
     kept, missing = lesson.sampler_logprobs or ()
     assert kept == math.log(0.5)
     assert math.isnan(missing)
@@ -93,8 +94,54 @@ def test_of_an_attempt_that_ends_early_is_empty_or_goes_on_behind_the_end_is_lea
     assert lessons(tree((1, 2, 3)), (sampled(1), False), (sampled(), False)) == [[1], []]
     assert lessons(tree((1, 2, 3)), (sampled(9), True)) == [[]]
     assert lessons(tree((1, 2)), (sampled(1, 2, 5), False)) == [[1, 2]]
-    assert not walk(tree((1, 2)), (1,)).leaves
-    assert walk(tree((1, 2)), (1, 2, 5)).leaves  # the solution was over
+    assert not walk(tree((1, 2)).root, (1,)).leaves
+    assert walk(tree((1, 2)).root, (1, 2, 5)).leaves  # the solution was over
+
+
+TWICE = (1, 2, AGAIN, 1, 2, END, 5)
+"""Worked out twice, and the answer."""
+
+
+def came_back(known: Solutions, branch: Branch, *, right: bool = False) -> list[list[int]]:
+    (found,) = process_lessons(known, [branch], [right])
+    return [written(each) for each in found]
+
+
+def test_behind_a_second_look_an_attempt_is_back_whatever_it_wrote_before():
+    found = came_back(tree(TWICE), sampled(1, 9, 9, AGAIN, 1, 2, END, 5), right=True)
+    assert found == [[1, 2], [-1, -9, -9, -AGAIN, 1, 2, END, 5]]
+    # Even where it looks again too early.
+    assert came_back(tree(TWICE), sampled(1, AGAIN, 1, 8)) == [[1, 2], [-1, -AGAIN, 1, 2]]
+    # It comes back once.
+    assert came_back(tree(TWICE), sampled(9, AGAIN, 1, 2, AGAIN, 1, 2)) == [[1], [-9, -AGAIN, 1, 2, END]]
+    assert came_back(tree(TWICE), sampled(1, 2, AGAIN, 8, AGAIN, 1, 2)) == [[1, 2, AGAIN, 1]]
+
+
+def test_that_a_second_look_was_right_does_not_show_that_the_first_was():
+    known = tree(TWICE)
+    branches = [sampled(1, 9, AGAIN, 1, 2, END, 5), sampled(1, 9)]
+    assert [[written(each) for each in found] for found in process_lessons(known, branches, [True, False])] == [
+        [[1, 2], [-1, -9, -AGAIN, 1, 2, END, 5]],
+        [[1, 2]],
+    ]
+
+
+def test_behind_a_forced_end_of_thinking_the_answer_is_learned():
+    once = tree((1, 2, END, 5, 6))
+    assert came_back(once, sampled(1, END, 5, 8, forced=1)) == [[1], [-1, -END, 5, 6]]
+    assert came_back(once, sampled(9, 9, END, 8, forced=2)) == [[1], [-9, -9, -END, 5]]
+    # Not where the model ended it: what follows from wrong thinking is no answer.
+    assert came_back(once, sampled(9, 9, END, 8)) == [[1]]
+    assert came_back(once, sampled(1, END, 5)) == [[1, 2]]
+
+
+def test_a_second_turn_goes_on_behind_its_own_marks():
+    known = tree((1, END, 5, 7, 2, END, 6))
+    assert came_back(known, sampled(1, END, 5, 7, END, 9, forced=4)) == [[1, END, 5, 7], [-1, END, -5, -7, -END, 6]]
+    # An attempt that made the wrong call has another second turn, which no solution knows.
+    lost = sampled(1, END, 9, 7, END, 6)
+    lost = Branch(lost.token_ids, (True, True, True, False, False, True), sampler_logprobs=lost.sampler_logprobs)
+    assert came_back(known, lost) == [[1, END, 5]]
 
 
 def test_judging_needs_the_samplers_log_probabilities():
@@ -106,8 +153,7 @@ def test_what_is_learned_is_the_gradient_of_the_chance_to_stay():
     """Of a choice with probability p, whatever was drawn: minus p (1 - p) to its score."""
     root = tree((1,))
     for drawn in (1, 9):
-        (lesson,) = process_lessons(root, [sampled(drawn)], [drawn == 1])
-        assert lesson is not None
+        ((lesson,),) = process_lessons(root, [sampled(drawn)], [drawn == 1])
         assert lesson.token_ids == (1,)
     scores = torch.tensor([0.3, -0.4, 1.0], requires_grad=True)
     logprobs = torch.log_softmax(scores, 0)[:1]
@@ -124,15 +170,15 @@ def test_worked_solutions_are_in_the_tree(checkpoint: Checkpoint, name: str, eff
     found: list[bool] = []
     for level in range(1, len(known.levels) + 1):
         problem = known.problem(level, level)
-        root = solutions(checkpoint, Assignment(problem, effort, None, False, ()))
+        found_all = solutions(checkpoint, Assignment(problem, effort, None, False, ()))
         if known.free_wording:
-            assert root is None
+            assert found_all is None
             continue
-        assert root is not None
+        assert found_all is not None
         for number in range(10):
             trace, thinks = known.trace(problem, effort, Random(number)), effort if problem.thinks else None
             row = trace_row(checkpoint, problem.conversation, trace, thinks, tight=False, rng=Random(0))
-            found.append(not walk(root, row.branches[0].token_ids).leaves)
+            found.append(not walk(found_all.root, row.branches[0].token_ids).leaves)
     assert sum(found) >= 0.9 * len(found)
 
 
@@ -140,7 +186,7 @@ class Untaught(Lookup):
     name = "untaught"
     has_traces = False
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         raise TaskError("There is none.", "Try.")
 
 
@@ -186,14 +232,14 @@ def test_rollouts_with_tools_are_judged_token_by_token(checkpoint: Checkpoint, m
     (row,) = rows_of([group], supervised=True)
     right, wrong = row.branches
     kept, lost = group.rollouts
-    assert (kept.blamed, lost.blamed) == (None, len(wrong.token_ids) - 1)
+    assert (kept.blamed, lost.blamed) == ((), (len(wrong.token_ids) - 1,))
     assert wrong.token_ids[-1] == right.token_ids[len(wrong.token_ids) - 1]
     stats = ratio_metrics([row], np.log(np.full(row.learned_tokens, 0.5)))
     assert stats["most"] < 1e-3
     assert credit_metrics([group])["credit"] == {
         "attempts": 2,
         "blamed": 1.0,
-        "tokens_before": lost.blamed,
+        "tokens_before": lost.blamed[0],
         "groups": 1,
     }
     (entry,) = shown([group], checkpoint.tokenizer)

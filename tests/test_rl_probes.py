@@ -24,7 +24,7 @@ class Echo(TextFamily):
         number = rng.randint(10, 10**9)
         return Draft(Conversation((Message.of("user", f"Say {number}."),)), str(number), str(number))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         return self.answer("It is there.", problem.gold)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -42,7 +42,7 @@ class Doubling(TextFamily):
         number = rng.randint(10 ** (level + 1), 10 ** (level + 2) - 1)
         return self.ask(f"Double the number {number} for me.", number * 2, str(number))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         steps = {"low": 1, "medium": 2, "high": 3}[effort]
         return self.answer(" ".join([f"Twice is {problem.gold}."] * steps), problem.gold)
 
@@ -63,7 +63,7 @@ class Calling(Family):
         question = Message.of("user", f"How is the weather in {' and '.join(cities)}?")
         return Draft(Conversation((question,), tools), cities, " ".join(cities))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         thinking = Thinking("I ask. " * {"low": 1, "medium": 2, "high": 3}[effort])
         calls = (ToolCall(f"call_{city}", "weather", json.dumps({"city": city})) for city in problem.gold)
         return thinking, *calls
@@ -113,10 +113,10 @@ def test_a_sound_family_has_no_fault(family: Family) -> None:
 
 def test_a_family_that_raises_is_told_with_its_seed() -> None:
     class Failing(Doubling):
-        def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
             if problem.level == 2 and problem.gold % 5 == 0:
                 raise KeyError("a city")
-            return super().trace(problem, effort, rng)
+            return super().work(problem, effort, rng)
 
     class Drawing(Doubling):
         def draw(self, rng: Random, level: int) -> Draft:
@@ -125,8 +125,8 @@ def test_a_family_that_raises_is_told_with_its_seed() -> None:
             return super().draw(rng, level)
 
     class Answering(Lookup):
-        def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
-            return Lookup().trace(problem, effort, rng)
+        def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+            return Lookup().work(problem, effort, rng)
 
         def respond(self, problem: Problem, transcript: Transcript) -> tuple[ToolResult, ...]:
             raise ValueError("no such tool")

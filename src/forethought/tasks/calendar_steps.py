@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from forethought.model.conversation import Effort
-from forethought.tasks.written import added, sure, taken
+from forethought.tasks.written import added, taken
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = (
@@ -43,9 +43,6 @@ def weekday_steps(day: int, n: int, effort: Effort, rng: Random) -> str:
     steps += (
         f"{weeks} {left // 7}*7={left - rest}, {left}-{left - rest}={rest}. {_walk(day, rest if n > 0 else -rest)}."
     )
-    if effort == "high":
-        back = _walk(DAYS.index(found), -rest if n > 0 else rest)
-        steps += f" Check: {left - rest}+{rest}={left}. Back: {back}. {sure(rng)}"
     return steps
 
 
@@ -56,12 +53,7 @@ def leap_steps(years: list[int], effort: Effort, rng: Random) -> str:
         judged.append(leap_step(year, short=effort == "low"))
         if effort == "low" and isleap(year):
             break
-    steps = " ".join(judged)
-    if effort == "high":
-        rest = [f"{year} {'yes' if isleap(year) else 'no'}" for year in reversed(years)]
-        rule = "Four must divide the last two digits, at a century the first two."
-        steps = f"{rule} {steps} {rng.choice(('Check', 'All'))}: {', '.join(rest)}. One fits."
-    return steps
+    return " ".join(judged)
 
 
 def leap_step(year: int, *, short: bool = False) -> str:
@@ -89,8 +81,7 @@ def between_steps(first: date, last: date, effort: Effort, rng: Random) -> str:
     to = "to" if short else f"To {last.day}"
     steps.append(f"{to} {MONTHS[last.month - 1]}{' ' if short else ': '}{added(total, last.day)}")
     total += last.day
-    written = (", " if short else ". ").join(filter(None, steps)) + "."
-    return written + _unwound(first, last, total, rng) if effort == "high" else written
+    return (", " if short else ". ").join(filter(None, steps)) + "."
 
 
 def after_steps(first: date, n: int, effort: Effort, rng: Random) -> str:
@@ -108,8 +99,7 @@ def after_steps(first: date, n: int, effort: Effort, rng: Random) -> str:
         left -= length
     has = " " if short else " has "
     steps.append(f"{MONTHS[last.month - 1]}{has}{_length(last.year, last.month)}, {left} fits")
-    written = (", " if short else ". ").join(filter(None, steps)) + "."
-    return written + _unwound(first, last, n, rng) if effort == "high" else written
+    return (", " if short else ". ").join(filter(None, steps)) + "."
 
 
 def _opened(month: int, length: int, short: bool) -> str:
@@ -123,18 +113,6 @@ def _february(first: date, last: date, effort: Effort) -> str:
         return ""
     step = leap_step(first.year, short=effort == "low").rstrip(".")
     return step if effort == "low" else f"{step}, February has {_length(first.year, 2)}"
-
-
-def _unwound(first: date, last: date, total: int, rng: Random) -> str:
-    """The check: from the last date back to the first."""
-    left = total - last.day
-    steps = [taken(total, last.day)]
-    for number in range(last.month - 1, first.month, -1):
-        length = _length(first.year, number)
-        steps.append(taken(left, length))
-        left -= length
-    steps.append(added(first.day, left))
-    return f" {rng.choice(('Check', 'Backward'))}: {', '.join(steps)}. {sure(rng)}"
 
 
 def _walk(day: int, steps: int) -> str:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from forethought.model.conversation import Effort, Item, Message, ToolCall
-from forethought.tasks.functions import Function, Request
+from forethought.tasks.functions import Request
 from forethought.tasks.json_values import read_json, same_value, write_json
 from forethought.tasks.parameters import assignment
 from forethought.tasks.problem import CORRECT, Verdict, wrong
@@ -58,17 +58,11 @@ def noted(request: Request) -> str:
     return f"{request.function.name} {arguments}"
 
 
-def thinking(requests: Sequence[Request], offered: Sequence[Function], effort: Effort, rng: Random) -> str:
-    """How to find the calls: name the function, copy its arguments; with more effort, look at each tool and check."""
+def thinking(requests: Sequence[Request], effort: Effort, rng: Random) -> str:
+    """How to find the calls: name the function, copy its arguments; with more effort, parameter by parameter."""
     if effort == "low":
         return rng.choice(("", "Call ")) + "; ".join(map(noted, requests))
     lines = [_reading(request, rng) for request in requests]
-    if effort == "high":
-        used = {request.function.name for request in requests}
-        tools = ", ".join(f"{f.name} {'yes' if f.name in used else 'no'}" for f in offered)
-        checks = "; ".join(", ".join(map(write_json, request.arguments.values())) for request in requests)
-        lines.insert(0, f"{rng.choice(('Tools:', 'Which tools?'))} {tools}.")
-        lines.append(f"{rng.choice(('Check with the question:', 'Read again:'))} {checks}. {_count(requests)}")
     return "\n".join(lines)
 
 
@@ -81,7 +75,3 @@ def _reading(request: Request, rng: Random) -> str:
     ]
     start = rng.choice((f"To {function.does}" if function.verb else f"For {function.does}", f"Asked: {function.does}"))
     return f"{start}: {function.name}. {'. '.join(notes)}."
-
-
-def _count(requests: Sequence[Request]) -> str:
-    return "One call." if len(requests) == 1 else f"{len(requests)} calls."

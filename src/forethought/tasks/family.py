@@ -18,6 +18,10 @@ MOST_DRAWS: Final = 1000
 MOST_CHARACTERS: Final = 400
 """A longer answer is wrong unread, unless the family says otherwise."""
 
+SECOND_LOOK: Final = "\nAgain\n"
+"""Where thinking begins anew, at high effort. What is behind it does not build on what is in front of it, which may be
+wrong: training that judges token by token (`train/credit.py`) goes on behind it."""
+
 
 class Family(ABC):
     """A kind of task."""
@@ -31,7 +35,7 @@ class Family(ABC):
     free_wording: ClassVar[bool] = False
     """Whether answers are in the model's own words, so that a slip of the pen need not make one wrong."""
     has_traces: ClassVar[bool] = True
-    """Whether there are worked solutions. False: `trace` raises a `TaskError`, and the family has a `solution` of its
+    """Whether there are worked solutions. False: `work` raises a `TaskError`, and the family has a `solution` of its
     own."""
 
     @abstractmethod
@@ -39,13 +43,22 @@ class Family(ABC):
         """A problem of this level. The same `rng` draws the same."""
 
     @abstractmethod
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
-        """A worked solution: thinking that a small model can follow step by step, and the right answer. More effort
-        spells out more steps and checks the result; each effort has several styles."""
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        """The right answer, and thinking that a small model can follow to it step by step: at "low" effort briefly, at
+        "medium" with every step spelled out, and each in several styles. "high" is never asked for (`trace`)."""
 
     @abstractmethod
     def verify(self, problem: Problem, transcript: Transcript) -> Verdict:
         """Judges an attempt. Thinking is not looked at. Never raises for anything a model can write."""
+
+    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+        """A worked solution. At "high" effort everything is worked out twice (`SECOND_LOOK`)."""
+        if effort != "high":
+            return self.work(problem, effort, rng)
+        return tuple(
+            Thinking(f"{item.text}{SECOND_LOOK}{item.text}") if isinstance(item, Thinking) and item.text else item
+            for item in self.work(problem, "medium", rng)
+        )
 
     def solution(self, problem: Problem) -> Transcript:
         """The right output, without thinking."""

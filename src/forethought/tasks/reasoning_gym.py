@@ -75,7 +75,7 @@ class GymFamily(TextFamily):
                 return self.ask(f"{entry.entry['question'].strip()}\nGive the answer only.", entry)
         raise TaskError(f"{self.name} has no answers that could be judged.", "Use another data set.")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         """There is none."""
         raise TaskError(f"{self.name} has no traces.", "Leave it out of the cold start; it is for learning by trying.")
 

@@ -4,7 +4,7 @@ from random import Random
 from typing import Any, Final
 
 from forethought.model.conversation import Effort
-from forethought.tasks.written import added, sure, taken
+from forethought.tasks.written import added, taken
 
 
 def table_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
@@ -19,10 +19,7 @@ def _cell_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
         return f"{gold['name']}, {columns[column]}: {row[column]}."
     numbered = ", ".join(f"{place} {title}" for place, title in enumerate(columns, 1))
     found = ", ".join(f"{place} {value}" for place, value in enumerate(row, 1))
-    steps = f"{rng.choice(('Columns', 'Titles'))}: {numbered}. {row[0]}: {found}. {columns[column]} is {column + 1}."
-    if effort == "high":
-        steps += f" Check: {_column(gold)}. {sure(rng)}"
-    return steps
+    return f"{rng.choice(('Columns', 'Titles'))}: {numbered}. {row[0]}: {found}. {columns[column]} is {column + 1}."
 
 
 def _best_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
@@ -40,9 +37,6 @@ def _best_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
         steps += f" {row[column]}{compare}{leader[column]}: "
         leader = row if (row[column] - leader[column]) * sign > 0 else leader
         steps += f"{leader[0]}."
-    if effort == "high":
-        listed = ", ".join(f"{row[column]} {row[0]}" for row in ordered)
-        steps += f" {rng.choice(('Check, in order', 'In order'))}: {listed}. {sure(rng)}"
     return steps
 
 
@@ -53,11 +47,7 @@ def _pair_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
     worked = (added if plus else taken)(a, b)
     if effort == "low":
         return f"{worked}."
-    steps = f"{gold['columns'][column]}: {gold['names'][0]} {a}, {gold['names'][1]} {b}. {worked}."
-    if effort == "high":
-        check = taken(a + b, b) if plus else added(a - b, b)
-        steps = f"{_column(gold)}. {steps} {rng.choice(('Check', 'Back'))}: {check}. {sure(rng)}"
-    return steps
+    return f"{gold['columns'][column]}: {gold['names'][0]} {a}, {gold['names'][1]} {b}. {worked}."
 
 
 def _count_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
@@ -68,13 +58,7 @@ def _count_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
             steps.append(f"{row[1]} {'yes' if row[1] > border else 'no'}")
         else:
             steps.append(f"{row[0]} {row[1]}{'>' if row[1] > border else '<='}{border} {count}")
-    written = ", ".join(steps) + "."
-    if effort == "high":
-        more = [str(row[1]) for row in gold["rows"] if row[1] > border]
-        listed = ", ".join(more) or "none"
-        written += f" {rng.choice(('Check, the greater ones', 'Greater'))}: {listed}, {len(more)}. {sure(rng)}"
-        written = f"{gold['columns'][1]}, more than {border}: {written}"
-    return written
+    return ", ".join(steps) + "."
 
 
 def _total_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
@@ -87,14 +71,7 @@ def _total_steps(gold: dict[str, Any], effort: Effort, rng: Random) -> str:
     if effort == "low":
         return f"{', '.join(str(row[1]) for row in chosen)}: {', '.join(steps)}."
     colors = ", ".join(f"{row[0]} {row[2]}" for row in gold["rows"])
-    written = f"{colors}. {gold['color']}: {listed}. {', '.join(steps)}."
-    if effort == "high":
-        back: list[str] = []
-        for row in chosen[:0:-1]:
-            back.append(taken(total, row[1]))
-            total -= row[1]
-        written += f" {rng.choice(('Check', 'Back'))}: {', '.join(back)}. {sure(rng)}"
-    return written
+    return f"{colors}. {gold['color']}: {listed}. {', '.join(steps)}."
 
 
 def _column(gold: dict[str, Any]) -> str:

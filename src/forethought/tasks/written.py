@@ -1,11 +1,8 @@
 """Sums written out inside a trace, so that each step is one look: where a column carries or borrows, in columns."""
 
-from random import Random
 from typing import Final
 
 from forethought.tasks.columns import Operator, briefly, statement, steps
-
-SURE: Final = ("Right.", "Same.", "Good.")
 
 KNOWN_BY_HEART: Final = 10
 """Quotients up to this are known, with divisors up to it."""
@@ -37,11 +34,6 @@ def divided(a: int, b: int) -> str:
     if not ones:
         return f"{tens}*{b}={most}, {a}/{b}={quotient}"
     return f"{a}/{b}: {tens}*{b}={most}, {a}-{most}={rest}, {rest}/{b}={ones}, {quotient}"
-
-
-def sure(rng: Random) -> str:
-    """The end of a check."""
-    return rng.choice(SURE)
 
 
 def _in_columns(a: int, operator: Operator, b: int) -> str:

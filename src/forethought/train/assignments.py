@@ -18,7 +18,7 @@ from forethought.tasks.registry import family
 from forethought.train.curriculum import Curriculum, Standing
 from forethought.train.rl_settings import FamilyPlan, RlSettings
 from forethought.train.seeds import seed_of
-from forethought.train.traces import tight_budget, worked
+from forethought.train.traces import cut_budget, tight_budget, worked
 
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
@@ -92,8 +92,10 @@ def _effort(
     names = list(settings.efforts)
     effort = rng.choices(names, [settings.efforts[name].weight for name in names])[0]
     plan = settings.efforts[effort]
-    if problem.thinks and rng.random() < plan.tight:
+    drawn = rng.random()
+    if problem.thinks and drawn < plan.tight + plan.cut and (solution := worked(problem, effort, rng)) is not None:
+        if drawn >= plan.tight:
+            return effort, cut_budget(checkpoint, solution, rng), True
         most = plan.budget or thinking_budget(effort, checkpoint.capabilities.context_length)
-        if (solution := worked(problem, effort, rng)) is not None:
-            return effort, tight_budget(checkpoint, solution, most, rng), True
+        return effort, tight_budget(checkpoint, solution, most, rng), True
     return effort, plan.budget or None, False

@@ -47,7 +47,7 @@ def credit_metrics(groups: Sequence[Group]) -> dict[str, Any]:
     Nothing where none was judged."""
     judged = [rollout for group in groups if group.supervised for rollout in group.rollouts]
     wrong = [rollout for rollout in judged if not rollout.attempt.verdict.correct]
-    places = [rollout.blamed for rollout in wrong if rollout.blamed is not None]
+    places = [rollout.blamed[0] for rollout in wrong if rollout.blamed]
     found = {
         "attempts": len(judged),
         "blamed": len(places) / max(1, len(wrong)),

@@ -24,14 +24,22 @@ class FamilyPlan(BaseModel):
 
 
 class EffortPlan(BaseModel):
-    """How an effort takes part: how often, which share of its prompts has a tight budget (`traces.tight_budget`), and
-    the budget of the others (0: what the effort stands for when serving)."""
+    """How an effort takes part: how often, which share of its prompts has a tight budget (`traces.tight_budget`), which
+    one that is too small (`traces.cut_budget`), and the budget of the others (0: what the effort stands for when
+    serving)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weight: float = Field(default=1.0, gt=0)
     tight: float = Field(default=0.0, ge=0, le=1)
+    cut: float = Field(default=0.0, ge=0, le=1)
     budget: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.tight + self.cut > 1:
+            raise ValueError("tight and cut are shares of the same prompts: together at most 1")
+        return self
 
 
 class RlSettings(BaseModel):

@@ -37,19 +37,19 @@ UNCHANGED: Final[SamplingOverrides] = {
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """An attempt, what it is worth, and how much better that is than its group. In a supervised group `judged` is what
+    """An attempt, what it is worth, and how much better that is than its group. In a supervised group `judged` are what
     is learned of it instead (`process_lessons`)."""
 
     attempt: Attempt
     reward: float
     advantage: float = 0.0
-    judged: Branch | None = None
+    judged: tuple[Branch, ...] = ()
 
     @property
-    def blamed(self) -> int | None:
-        """Which of its tokens, counted from the end of its prompt, was judged to be where it went wrong."""
-        logprobs = self.judged.sampler_logprobs if self.judged is not None else None
-        return len(logprobs) - 1 if logprobs and isnan(logprobs[-1]) else None
+    def blamed(self) -> tuple[int, ...]:
+        """Which of its tokens, counted from the end of its prompt, were judged to be where it went wrong."""
+        known = (each.sampler_logprobs for each in self.judged)
+        return tuple(len(logprobs) - 1 for logprobs in known if logprobs and isnan(logprobs[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +121,13 @@ def supervised(group: Group, checkpoint: Checkpoint) -> Group:
     Raises:
         RenderError, TrainError: a worked solution cannot be rendered (`trace_row`).
     """
-    root = solutions(checkpoint, group.assignment)
-    if root is None:
+    known = solutions(checkpoint, group.assignment)
+    if known is None:
         return group
     rollouts = list(group.rollouts)
     firsts = {place: first for place, each in enumerate(rollouts) if (first := _first_branch(each.attempt)) is not None}
     correct = [rollouts[place].attempt.verdict.correct for place in firsts]
-    for place, judged in zip(firsts, process_lessons(root, list(firsts.values()), correct), strict=True):
+    for place, judged in zip(firsts, process_lessons(known, list(firsts.values()), correct), strict=True):
         rollouts[place] = replace(rollouts[place], judged=judged)
     return replace(group, rollouts=tuple(rollouts), supervised=True)
 
@@ -150,8 +150,8 @@ def rows_of(groups: Sequence[Group], *, supervised: bool = False) -> list[Row]:
 def _taught(group: Group, rollout: Rollout) -> Iterator[tuple[tuple[int, ...], Branch]]:
     """The branches of an attempt that teach something."""
     if group.supervised:
-        if rollout.judged is not None:
-            yield rollout.attempt.turns[0].prompt_ids, rollout.judged
+        for branch in rollout.judged:
+            yield rollout.attempt.turns[0].prompt_ids, branch
     elif group.lesson == "taught":
         yield from branches_of(rollout.attempt.turns, rollout.advantage)
 

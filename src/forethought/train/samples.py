@@ -61,11 +61,10 @@ def _sample(rollout: Rollout, tokenizer: Tokenizer, *, supervised: bool) -> dict
 def _marks(rollout: Rollout, turn: TurnRecord) -> Iterator[Mark]:
     """What is to be said of each token of a turn."""
     first = rollout.attempt.turns[0].prompt_ids
-    judged = rollout.judged.token_ids if rollout.judged is not None else ()
     start = len(turn.prompt_ids) - len(first)
-    goes_on = turn.prompt_ids == first + judged[: max(0, start)]
+    goes_on = any(turn.prompt_ids == first + judged.token_ids[: max(0, start)] for judged in rollout.judged)
     for index, forced in enumerate(turn.forced, start):
-        yield "forced" if forced else "blamed" if goes_on and index == rollout.blamed else ""
+        yield "forced" if forced else "blamed" if goes_on and index in rollout.blamed else ""
 
 
 def _pieces(turn: TurnRecord, marks: Iterable[Mark], tokenizer: Tokenizer) -> list[tuple[str, Mark]]:

@@ -76,9 +76,19 @@ def trace_row(
 def tight_budget(checkpoint: Checkpoint, transcript: Transcript, most: int, rng: Random) -> int:
     """Thinking tokens between what the longest thinking of a worked solution needs and `ROOM` times that; above `most`
     only where that is needed."""
-    thoughts = (_thought(items) for _, items in _outputs(transcript))
-    needed = max(1, *(_thinking_tokens(checkpoint, items) for items in thoughts))
+    needed = _needed(checkpoint, transcript)
     return rng.randint(needed, max(needed, min(most, ROOM * needed)))
+
+
+def cut_budget(checkpoint: Checkpoint, transcript: Transcript, rng: Random) -> int:
+    """Fewer thinking tokens than the longest thinking of a worked solution needs, so that it is ended for the model."""
+    return rng.randint(1, max(1, _needed(checkpoint, transcript) - 1))
+
+
+def _needed(checkpoint: Checkpoint, transcript: Transcript) -> int:
+    """Tokens of the longest thinking of a worked solution."""
+    thoughts = (_thought(items) for _, items in _outputs(transcript))
+    return max(1, *(_thinking_tokens(checkpoint, items) for items in thoughts))
 
 
 def _outputs(transcript: Transcript) -> Iterator[tuple[tuple[Item, ...], tuple[Item, ...]]]:

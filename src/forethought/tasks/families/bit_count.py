@@ -57,13 +57,11 @@ class BitCount(TextFamily):
             shown = str(rng.randint(*numbers))
         return self.ask(asked(rng, WORDINGS[kind], it=shown), [kind, shown], key=f"{kind} {shown}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, shown = problem.gold
         lines = _counted_bits(shown, effort) if kind == "bits" else _counted_halves(int(shown), effort)
         if effort != "low":
             lines.insert(0, rng.choice(("Count on", "One by one") if kind == "bits" else ("Halve", "Odd is one")))
-        if effort == "high":
-            lines += [rng.choice(("Check", "Again")), *_added(shown if kind == "bits" else f"{int(shown):b}"[::-1])]
         return self.answer(told(rng, lines), _solved(problem))
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
@@ -80,8 +78,7 @@ def _chunks(bits: str) -> list[str]:
 
 
 def _added(bits: str) -> list[str]:
-    """Chunk by chunk, the count so far and the chunk's: 1101:3 and 0011:3+2=5. The bits of a number come in the order
-    in which halving gives them, the last one first."""
+    """Chunk by chunk, the count so far and the chunk's: 1101:3 and 0011:3+2=5."""
     lines: list[str] = []
     total = 0
     for chunk in _chunks(bits):

@@ -84,7 +84,7 @@ class Calendar(TextFamily):
         weekday = rng.random() < 0.5
         return self._between(rng, rng.randint(2, 3) if weekday else rng.randint(3, 4), weekday)
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: dict[str, Any] = problem.gold
         match gold["kind"]:
             case "leap":
@@ -98,9 +98,7 @@ class Calendar(TextFamily):
             case _:
                 first, last = _date(gold["first"]), _date(gold["last"])
                 steps = between_steps(first, last, effort, rng)
-                # The check of the days is enough.
-                rest: Effort = "low" if effort == "low" else "medium"
-                steps += " " + weekday_steps(first.weekday(), (last - first).days, rest, rng)
+                steps += " " + weekday_steps(first.weekday(), (last - first).days, effort, rng)
         return self.answer(f"{steps} {rng.choice(('So', 'That is'))} {gold['answer']}.", gold["answer"])
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -44,9 +44,6 @@ MINUSES = (
 
 OPENINGS = ("Column by column", "From the ones up")
 
-CHECKS = {True: ("Check", "Backwards"), False: ("Check from the end", "Again from the last")}
-"""Whether there are only two numbers: how the check begins."""
-
 
 class ChainSum(TextFamily):
     """Mental addition."""
@@ -80,16 +77,12 @@ class ChainSum(TextFamily):
         )
         return self.ask(question, numbers, key="+".join(map(str, sorted(numbers))))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         numbers: list[int] = problem.gold
         total = sum(numbers)
         if effort == "low":
             return self.answer(told(rng, _added(numbers, full=False)), total)
         lines = [rng.choice(OPENINGS), *_added(numbers, full=True)]
-        if effort == "high":
-            two = len(numbers) == 2
-            other = _added([total, -numbers[1]] if two else numbers[::-1], full=True)
-            lines += [rng.choice(CHECKS[two]), *other, rng.choice(("Right", f"So {total}"))]
         return self.answer(told(rng, lines), total)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -7,7 +7,7 @@ from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.wording import asked
-from forethought.tasks.written import added, sure, taken
+from forethought.tasks.written import added, taken
 
 DAY: Final = 24 * 60
 LATER: Final = (
@@ -74,7 +74,7 @@ class Clock(TextFamily):
         gold = {"start": start, "span": span, "kind": "before" if back else "after", "answer": written(end)}
         return self.ask(question, gold, key=f"{gold['kind']} {written(start)} {span}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: dict[str, Any] = problem.gold
         start, span, short = gold["start"], gold["span"], effort == "low"
         half = problem.level == 3
@@ -82,7 +82,6 @@ class Clock(TextFamily):
             end = (start + span) % DAY
             steps = [_on_24(start), _on_24(end), _difference(end, start, short)]
             steps.append(f"{rng.choice(('So', 'It takes'))} {gold['answer']}.")
-            check = _sum(start, span, False)
         else:
             back = gold["kind"] == "before"
             end = (start + (-span if back else span)) % DAY
@@ -92,9 +91,6 @@ class Clock(TextFamily):
             last = f"{rng.choice(('So', 'That is'))} {gold['answer']}."
             # On the 12-hour clock the last step is the answer.
             steps += [rng.choice(("", last))] if half and short else [last]
-            check = (_sum if back else _difference)(end, span, False)
-        if effort == "high":
-            steps.append(f"{rng.choice(('Check', 'Back again'))}: {check} {sure(rng)}")
         return self.answer(" ".join(filter(None, steps)), gold["answer"])
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -72,21 +72,13 @@ class Decimals(TextFamily):
         a, b = rng.sample((tenths, hundredths), 2)
         return a, operator, b, 2
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         a, operator, b, places = problem.gold
         value = _pointed(result(a, operator, b), places)
         full = effort != "low"
         lines = _times(a, b, full=full) if operator == "*" else _aligned(a, operator, b, places, full=full)
         if effort != "low":
             lines.insert(0, rng.choice(OPENINGS[operator]))
-        if effort == "high":
-            lines.append(rng.choice(("Check", "Another way")))
-            if operator == "*":
-                lines += [*fully(a // 100, "*", b), *fully(a % 100, "*", b)]
-                lines.append(f"{a // 100 * b}+{_pointed(a % 100 * b, 2)}={value}")
-            else:
-                lines += _aligned(result(a, operator, b), INVERSE[operator], b, places, full=True)
-            lines.append(f"So {value}")
         return self.answer(told(rng, lines), value)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

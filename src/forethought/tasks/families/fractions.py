@@ -101,7 +101,7 @@ class Fractions(TextFamily):
         question = asked(rng, WORDINGS[kind], a=_text(a), b=_text(b))
         return self.ask(question, [kind, *a, *b], key=f"{kind} {_text(pair[0])} {_text(pair[1])}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, a, b = _asked(problem)
         answer, full = _solved(problem), effort != "low"
         lines = [rng.choice(OPENINGS[kind])] if full else []
@@ -113,9 +113,6 @@ class Fractions(TextFamily):
                 *([] if kind == "reduce" else _combined(a, kind, b, full=full)),
                 *(_reduced(whole) if full else _shortened(whole)),
             ]
-            if effort == "high":
-                lines += [rng.choice(("Check", "Back")), *_expanded(whole)]
-                lines += [] if kind == "reduce" else _again(a, kind, b)
         return self.answer(told(rng, lines if lines[-1] == answer else [*lines, answer]), answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
@@ -154,9 +151,6 @@ def _compared(a: Pair, b: Pair, effort: Effort) -> list[str]:
     sign = ">" if first > second else "<"
     lines = [f"{_text(a)}:{lines[0]}", f"{_text(b)}:{lines[1]}"] if effort != "low" else lines
     lines.append(f"{first}{sign}{second}")
-    if effort == "high":
-        common = a[1] * b[1]
-        lines += ["Check", statement(a[1], "*", b[1]), f"{_text(a)}={first}/{common}", f"{_text(b)}={second}/{common}"]
     return [*lines, f"{_text(a)}{sign}{_text(b)}"]
 
 
@@ -197,20 +191,6 @@ def _shortened(fraction: Pair) -> list[str]:
             top, bottom = top // prime, bottom // prime
             lines.append(_text((top, bottom)))
     return lines
-
-
-def _expanded(fraction: Pair) -> list[str]:
-    """The way back from lowest terms."""
-    factor = gcd(*fraction)
-    if factor == 1:
-        return []
-    return [statement(number // factor, "*", factor) for number in fraction]
-
-
-def _again(a: Pair, kind: str, b: Pair) -> list[str]:
-    """The numerators the other way round: what was added is taken away."""
-    whole, second = _over_common(a, kind, b)[0], b[0] * a[1]
-    return fully(whole, "-" if kind == "+" else "+", second)
 
 
 FAMILY = Fractions()

@@ -71,7 +71,7 @@ class GcdLcm(TextFamily):
         # Whoever knows the one of a pair nearly knows the other.
         return self.ask(question, [kind, a, b], key=f"{min(a, b)} {max(a, b)}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, a, b = problem.gold
         least, most, divisor = min(a, b), max(a, b), gcd(a, b)
         full = effort != "low"
@@ -79,15 +79,11 @@ class GcdLcm(TextFamily):
         for x, y in _euclid(most, least):
             lines += _division(x, y, full=full)
         lines.append(f"gcd {divisor}")
-        parts = [f"{least}/{divisor}={least // divisor}", f"{most}/{divisor}={most // divisor}"]
         if kind == "lcm":
-            lines += [parts[0], *(fully if full else briefly)(least // divisor, "*", most)]
-        if effort == "high":
-            lines += [rng.choice(("Check", "Sure?")), *parts]
-            shared = _euclid(most // divisor, least // divisor)
-            lines += [f"{x}={x // y}*{y}+{x % y}" for x, y in shared]
-            if kind == "lcm":
-                lines += fully(most // divisor, "*", least)
+            lines += [
+                f"{least}/{divisor}={least // divisor}",
+                *(fully if full else briefly)(least // divisor, "*", most),
+            ]
         return self.answer(told(rng, lines), _solved(problem))
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -41,7 +41,7 @@ class InstructionHierarchy(TextFamily):
     def draw(self, rng: Random, level: int) -> Draft:
         return drawn_apart(self.name, rng, lambda split: self._draw(rng, level, split))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Gold = problem.gold
         rule, answer = gold.rule, gold.rule.answer
         if effort == "low":
@@ -49,10 +49,6 @@ class InstructionHierarchy(TextFamily):
             return self.answer(f"{start} {rule.short}. {rule.step} {answer}", answer)
         stands = [rng.choice(("The rule stands.", "The developer's rule stays."))] if gold.wish else []
         steps = [f"The developer's rule: {rule.short}.", f"On the question: {rule.step}", *stands, f"So: {answer}"]
-        if effort == "high":
-            wish = f'The user also says: "{gold.wish}" A user cannot change a rule.'
-            steps.insert(1, wish if gold.wish else "The user says nothing against it.")
-            steps.append(f"{rng.choice(('Check:', 'Again:'))} {rule.short}. {rule.step} {answer}")
         return self.answer("\n".join(steps), answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

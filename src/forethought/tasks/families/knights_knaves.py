@@ -62,19 +62,17 @@ class KnightsKnaves(TextFamily):
         # Among three, other names make no new problem. Two people have too little to say of each other for that.
         return self.ask(question, gold, key=" ".join(spoken) if level == 1 else _key(sayings))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         people: list[str] = problem.gold["people"]
         sayings: list[Saying] = problem.gold["sayings"]
         answer: str = problem.gold["answer"]
         tries: list[str] = []
         for kinds in _assumptions(sayings):
             tries.append(_tried(kinds, sayings, people, effort))
-            if effort != "high" and kinds == solutions(sayings)[0]:
+            if kinds == solutions(sayings)[0]:
                 break
         order = f"{', '.join(people)}. " if effort == "low" else ""
         steps = f"{order}{' '.join(tries)} "
-        if effort == "high":
-            steps += rng.choice(("Only one fits. ", "One way fits. "))
         steps += f"{rng.choice(('Knights', 'Honest'))}: {answer}."
         return self.answer(steps, answer)
 

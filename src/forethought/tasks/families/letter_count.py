@@ -55,7 +55,7 @@ class LetterCount(TextFamily):
 
         return drawn_apart(self.name, rng, drawn)
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         letter: str = problem.gold["letter"]
         chosen: list[str] = problem.gold["words"]
         total = _total(chosen, letter)
@@ -70,9 +70,6 @@ class LetterCount(TextFamily):
             )
             steps += f"{word}: {judged}. "
         steps += f"{rng.choice(('Total', 'That is', 'So'))} {total}."
-        if effort == "high":
-            again = _marked(chosen[::-1], letter)
-            steps += f" {rng.choice(('Again', 'Check', 'Once more'))}: {again}. Still {total}."
         return self.answer(steps, total)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

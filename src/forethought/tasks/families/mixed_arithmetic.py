@@ -34,8 +34,6 @@ WORDINGS = (
 
 OPENINGS = ("Brackets first, then *, then + and -", "Step by step")
 
-INVERSE: dict[Operator, str] = {"+": "-", "-": "+", "*": "/"}
-
 Drawn = tuple[str, str, int]
 """An expression as text, its outermost operator (none for a number), and its value."""
 
@@ -56,9 +54,8 @@ class MixedArithmetic(TextFamily):
         shown = re.sub(r"[-+*]", r" \g<0> ", drawn[0]).replace("*", rng.choice("×*"))
         return self.ask(asked(rng, WORDINGS, it=squeezed(rng, shown)), drawn[0], key=ordered(drawn[0]))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         lines: list[str] = []
-        undone: list[str] = []
         value = 0
         for expression, a, operator, b in _steps(problem.gold):
             value = result(a, operator, b)
@@ -66,11 +63,8 @@ class MixedArithmetic(TextFamily):
                 lines += briefly(a, operator, b)
             else:
                 lines += [expression, *steps(a, operator, b), statement(a, operator, b)]
-            undone.append(f"{value}{INVERSE[operator]}{b}={a}")
         if effort != "low":
             lines.insert(0, rng.choice(OPENINGS))
-        if effort == "high":
-            lines += [rng.choice(("Check each step", "Back again")), *undone, f"So {value}"]
         return self.answer(told(rng, lines), value)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -9,7 +9,6 @@ from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.wording import addressed
 from forethought.tasks.words import NAMES
-from forethought.tasks.written import sure
 
 PEOPLE: Final = {1: 3, 2: 4, 3: 5}
 
@@ -48,7 +47,7 @@ class Ordering(TextFamily):
         gold = {"chain": chain, "links": [list(link) for link in links], "found": found, "answer": chain[place]}
         return self.ask(question, gold, key=f"{'>'.join(chain)} {place}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: dict[str, Any] = problem.gold
         chain: list[str] = gold["chain"]
         links: list[list[str]] = gold["links"]
@@ -64,11 +63,6 @@ class Ordering(TextFamily):
         for place, (high, low) in enumerate(pairwise(chain), 2):
             steps += f" {high}>{low}: {low} is {place}."
         steps += f" {found}"
-        if effort == "high":
-            steps += f" {rng.choice(('Check', 'Every fact'))}: " + ", ".join(
-                f"{high}>{low} {chain.index(high) + 1}<{chain.index(low) + 1}" for high, low in links
-            )
-            steps += f". {sure(rng)} From the end: {', '.join(reversed(chain))}."
         return self.answer(steps, answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

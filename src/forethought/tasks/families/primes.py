@@ -7,7 +7,7 @@ and, with the next digit, 33-28=5.
 from random import Random
 
 from forethought.model.conversation import Effort
-from forethought.tasks.columns import fully, statement, told
+from forethought.tasks.columns import statement, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.wording import asked
@@ -84,7 +84,7 @@ class Primes(TextFamily):
         question = asked(rng, WORDINGS[kind], it=", ".join(shown), either=either)
         return self.ask(question, [kind, *numbers], key=f"{kind} {' '.join(map(str, sorted(numbers)))}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         kind, *numbers = problem.gold
         answer = _solved(problem)
         if kind == "next":
@@ -92,10 +92,6 @@ class Primes(TextFamily):
         lines = [] if effort == "low" else [rng.choice(("Try small primes", "Small primes first"))]
         for number in numbers:
             lines += _tried(number, effort)
-        if effort == "high":
-            lines.append(rng.choice(("Check", "Another look")))
-            for number in numbers:
-                lines += _checked(number)
         return self.answer(told(rng, [*lines, answer]), answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
@@ -189,20 +185,6 @@ def _long_division(number: int, prime: int) -> list[str]:
         if part >= prime:
             steps.append(statement(part, "-", part - rest))
     return steps if part >= prime else [*steps, str(part)]
-
-
-def _checked(number: int) -> list[str]:
-    """The product again; for a prime, how much is missing to the next multiple of each."""
-    factor = smallest_factor(number)
-    if factor == number:
-        tried = [prime for prime in PRIMES if prime > 5 and prime * prime <= number]
-        return [f"{prime}:{statement(number + prime - number % prime, '-', number)}" for prime in tried]
-    if factor < 10:
-        return fully(number // factor, "*", factor)
-    tens, ones = divmod(number // factor, 10)
-    parts = [10 * tens, ones]
-    lines = [statement(part, "*", factor) for part in parts if part]
-    return [*lines, *(fully(parts[0] * factor, "+", parts[1] * factor) if tens and ones else [])]
 
 
 FAMILY = Primes()

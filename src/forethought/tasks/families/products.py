@@ -1,10 +1,9 @@
 """Products, worked out digit by digit."""
 
-from itertools import accumulate
 from random import Random
 
 from forethought.model.conversation import Effort
-from forethought.tasks.columns import briefly, fully, plus, statement, times, told
+from forethought.tasks.columns import fully, plus, statement, times, told
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.wording import CALCULATIONS, asked, squeezed
@@ -21,8 +20,6 @@ WORDINGS = (
     "Multiply {a} and {b}.",
     "What is the product of {a} and {b}?",
 )
-
-CHECKS = ("Check by parts", "Another way")
 
 
 class Products(TextFamily):
@@ -44,7 +41,7 @@ class Products(TextFamily):
         question = asked(rng, WORDINGS, it=shown, a=first, b=second)
         return self.ask(question, [a, b], key="*".join(map(str, sorted((a, b)))))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         a, b = problem.gold
         one_digit = b < 10
         if effort == "low":
@@ -52,8 +49,6 @@ class Products(TextFamily):
         else:
             lines = fully(a, "*", b) if one_digit else _long(a, b)
             lines.insert(0, rng.choice(("Digit by digit", "From the ones up")))
-        if effort == "high":
-            lines += [rng.choice(CHECKS), *(_by_parts(a, b) if one_digit else _long_briefly(b, a)), "Same"]
         return self.answer(told(rng, lines), a * b)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
@@ -80,16 +75,6 @@ def _long(a: int, b: int) -> list[str]:
     tens, ones = divmod(b, 10)
     second = [*fully(a, "*", tens), statement(a, "*", tens * 10)]
     return [*fully(a, "*", ones), *second, *fully(a * ones, "+", a * tens * 10), statement(a, "*", b)]
-
-
-def _by_parts(a: int, digit: int) -> list[str]:
-    """Hundreds, tens and ones each times the digit, and the sum of that."""
-    parts = [int(figure) * 10**place for place, figure in enumerate(str(a)[::-1]) if figure != "0"][::-1]
-    products = [part * digit for part in parts]
-    lines = [statement(part, "*", digit) for part in parts]
-    for total, product in zip(accumulate(products), products[1:], strict=False):
-        lines += briefly(total, "+", product)
-    return lines
 
 
 FAMILY = Products()

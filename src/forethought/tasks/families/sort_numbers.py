@@ -6,7 +6,6 @@ from forethought.model.conversation import Effort
 from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.wording import asked
-from forethought.tasks.written import sure
 
 COUNTS = {1: 3, 2: 5, 3: 7}
 MOST = 99
@@ -49,7 +48,7 @@ class SortNumbers(TextFamily):
         key = f"{'down' if down else 'up'} {sorted(numbers)}"
         return self.ask(question, {"numbers": numbers, "down": down}, key=key)
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         answer = ", ".join(map(str, _sorted(problem)))
         if effort == "low":
             return self.answer(f"{rng.choice(('In order', 'Sorted', 'One by one'))}: {answer}.", answer)
@@ -60,10 +59,6 @@ class SortNumbers(TextFamily):
             left.remove(number)
             steps.append(f"{word} {number}, left {' '.join(map(str, left))}." if left else f"Last {number}.")
         steps.append(f"So {answer}.")
-        if effort == "high":
-            sign = ">" if problem.gold["down"] else "<"
-            pairs = [f"{a}{sign}{b}" for a, b in zip(_sorted(problem), _sorted(problem)[1:], strict=False)]
-            steps.append(f"{rng.choice(('Check', 'Pairs'))}: {', '.join(pairs)}. {sure(rng)}")
         return self.answer(" ".join(steps), answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from functools import cache
-from itertools import pairwise
 from random import Random
 
 from forethought.model.conversation import Effort
@@ -11,7 +10,6 @@ from forethought.tasks.pools import drawn_apart, pool
 from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict
 from forethought.tasks.spelling import spelled, words
 from forethought.tasks.wording import asked
-from forethought.tasks.written import sure
 
 COUNTS = {1: 3, 2: 4, 3: 5}
 """Level: how many words. Its number is also how many letters it takes to tell them apart."""
@@ -53,7 +51,7 @@ class SortWords(TextFamily):
 
         return drawn_apart(self.name, rng, drawn)
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         chosen: list[str] = list(problem.gold)
         start = {word: spelled(word[: problem.level]) for word in chosen}
         answer = ", ".join(sorted(chosen))
@@ -65,10 +63,6 @@ class SortWords(TextFamily):
                 rest = f" Left {', '.join(start[other] for other in chosen)}." if chosen else ""
                 steps.append(f"{word} {start[least]}: {least}.{rest}")
         steps.append(f"{rng.choice(('So', 'In order:', 'Sorted:'))} {answer}.")
-        if effort == "high":
-            ordered = sorted(problem.gold)
-            pairs = [_compared(a, b) for a, b in pairwise(ordered)]
-            steps.append(f"{rng.choice(('Check', 'In the alphabet'))}: {', '.join(pairs)}. {sure(rng)}")
         return self.answer(" ".join(steps), answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
@@ -94,12 +88,6 @@ def _rivals(split: Split, letters: int) -> list[list[str]]:
     for word in pool(words(), split):
         groups[word[: letters - 1]].append(word)
     return [group for group in groups.values() if len({word[:letters] for word in group}) > 1]
-
-
-def _compared(a: str, b: str) -> str:
-    """The first letters that differ, by their places in the alphabet."""
-    x, y = next((x, y) for x, y in zip(a, b, strict=False) if x != y)
-    return f"{x} {ord(x) - 96}<{y} {ord(y) - 96}"
 
 
 FAMILY = SortWords()

@@ -67,7 +67,7 @@ class SpellBackward(TextFamily):
 
         return drawn_apart(self.name, rng, drawn)
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         chosen: list[str] = problem.gold["words"]
         backward = ", ".join(spelled(word[::-1]) for word in chosen)
         if effort == "low":
@@ -75,9 +75,6 @@ class SpellBackward(TextFamily):
             return self.answer(f"{forward}{rng.choice((' -> ', '. Backward: '))}{backward}", problem.gold["answer"])
         turned = rng.choice(("Backward:", "From the end:", "Counting down:"))
         steps = f"{' '.join(_numbered(word, turned) for word in chosen)} So {backward}."
-        if effort == "high":
-            again = ", ".join(f"{spelled(word)}: {word}" for word in chosen)
-            steps += f" {rng.choice(('Check: read from its end, it is', 'Backward again:'))} {again}."
         return self.answer(steps, problem.gold["answer"])
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -46,17 +46,12 @@ class Structured(TextFamily):
     def draw(self, rng: Random, level: int) -> Draft:
         return drawn_apart(self.name, rng, lambda split: self._draw(rng, level, split))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Record = problem.gold
         if effort == "low":
             return self.answer(", ".join(note for _, note in gold.notes), write_json(gold.value))
         found = rng.choice(('"{}": {}.', "{}: {}."))
         steps = [found.format(words, note) for words, note in gold.notes]
-        if effort == "high":
-            names = ", ".join(gold.schema["properties"])
-            steps.insert(0, f"{rng.choice(('The fields are', 'Needed:'))} {names}.")
-            checked = ", ".join(note for _, note in gold.notes)
-            steps.append(f"{rng.choice(('Check:', 'Once more:'))} {checked}. Nothing is missing.")
         return self.answer("\n".join(steps), write_json(gold.value))
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

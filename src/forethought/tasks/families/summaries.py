@@ -81,7 +81,7 @@ class Summaries(TextFamily):
                 )
         raise TaskError(f"No family thinks between {least} and {most} words and marks.", "Change the levels.")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Gold = problem.gold
         sentences = DETAILS[gold.detail].sentences
         return (Message.of("assistant", write_summary(gold.source, gold.thinking, gold.result, sentences, rng)),)

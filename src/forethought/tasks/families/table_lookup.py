@@ -42,7 +42,7 @@ class TableLookup(TextFamily):
         text = f"{table}\n\n{question}{form}" if rng.random() < 0.5 else f"{question}{form}\n\n{table}"
         return self.ask(text, gold, key=f"{table}/{question}")
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: dict[str, Any] = problem.gold
         steps = table_steps(gold, effort, rng)
         return self.answer(f"{steps} {rng.choice(('So', 'That is'))} {gold['answer']}.", gold["answer"])

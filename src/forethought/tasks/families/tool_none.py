@@ -38,7 +38,7 @@ class ToolNone(TextFamily):
     def draw(self, rng: Random, level: int) -> Draft:
         return drawn_apart(self.name, rng, lambda split: self._draw(rng, level, split))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Gold = problem.gold
         answer = gold.question.answer
         none = rng.choice(("No tool is needed.", "This needs no call."))
@@ -47,10 +47,6 @@ class ToolNone(TextFamily):
         if effort == "low":
             return self.answer(rng.choice((f"{none} {answer}.", f"{none} Answer: {answer}.")), answer)
         steps = [none, gold.question.step, f"The answer is {answer}."]
-        if effort == "high":
-            names = [function.name for function in gold.functions]
-            looked = rng.choice(("Tools: {}.", "Which tools? {}.")).format(", ".join(f"{name} no" for name in names))
-            steps = [looked, *steps, f"{rng.choice(('Check:', 'Again:'))} {gold.question.step} So {answer}."]
         return self.answer(" ".join(steps), answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

@@ -45,9 +45,9 @@ class ToolParallel(Family):
     def draw(self, rng: Random, level: int) -> Draft:
         return drawn_apart(self.name, rng, lambda split: self._draw(rng, level, split))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Gold = problem.gold
-        thought = thinking(gold.requests, gold.functions, effort, rng)
+        thought = thinking(gold.requests, effort, rng)
         return Thinking(thought), *written(wanted(gold.requests))
 
     def verify(self, problem: Problem, transcript: Transcript) -> Verdict:

@@ -26,13 +26,13 @@ class ToolResults(Family):
     def draw(self, rng: Random, level: int) -> Draft:
         return drawn_apart(self.name, rng, lambda split: self._draw(rng, level, split))
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Lookup = problem.gold
         items: list[Item] = []
         known = ""
         made = 0
         for step in gold.steps:
-            items.append(Thinking(known + thinking(step.requests, gold.functions, effort, rng)))
+            items.append(Thinking(known + thinking(step.requests, effort, rng)))
             calls = written(wanted(step.requests), made + 1)
             made += len(calls)
             items += (*calls, *(_result(call, value) for call, value in zip(calls, step.results, strict=True)))
@@ -40,9 +40,6 @@ class ToolResults(Family):
         last = known.strip()
         if effort != "low":
             last = f"{last} {rng.choice(('The answer is', 'So it is'))} {gold.answer}."
-        if effort == "high":
-            results = "; ".join(map(write_json, gold.results))
-            last = f"{rng.choice(('Results:', 'The tools say:'))} {results}. {last} Check: {gold.steps[-1].reading}"
         return *items, Thinking(last), Message.of("assistant", gold.answer)
 
     def respond(self, problem: Problem, transcript: Transcript) -> tuple[ToolResult, ...]:

@@ -9,7 +9,7 @@ from forethought.tasks.family import TextFamily, same_text
 from forethought.tasks.problem import Draft, Problem, Transcript, Verdict
 from forethought.tasks.wording import addressed
 from forethought.tasks.words import NAMES
-from forethought.tasks.written import added, divided, sure, taken, times
+from forethought.tasks.written import added, divided, taken, times
 
 MOST: Final = 99
 """No number in a story is greater."""
@@ -134,7 +134,7 @@ class WordProblems(TextFamily):
         key = f"{start}{''.join(f'{operator}{n}' for operator, n in steps)}"
         return self.ask(addressed(rng, question + rng.choice(FORMS)), gold, key=key)
 
-    def trace(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
+    def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         start: int = problem.gold["start"]
         steps: list[tuple[str, int]] = problem.gold["steps"]
         values = _values(start, steps)
@@ -151,12 +151,6 @@ class WordProblems(TextFamily):
                 result = f"{_worked(next(at), step[0], step[1])}."
             lines.append(f"{short}: {result}")
         lines.append(f"{rng.choice(('So', 'That is', 'Answer'))} {values[-1]}.")
-        if effort == "high":
-            back = [
-                _worked(b, {"+": "-", "-": "+", "*": "/", "/": "*"}[operator], n)
-                for b, (operator, n) in reversed(list(zip(values[1:], steps, strict=True)))
-            ]
-            lines.append(f"{rng.choice(('Check', 'Backward'))}: {', '.join(back)}. {sure(rng)}")
         return self.answer(" ".join(lines), values[-1])
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
