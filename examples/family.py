@@ -29,8 +29,6 @@ class Remainder(TextFamily):
         steps = [f"{b}*{a // b}={a // b * b}", f"{a}-{a // b * b}={a % b}"]
         if effort != "low":
             steps.insert(0, rng.choice(("Divide first", "How often does it fit")))
-        if effort == "high":
-            steps.append(f"Check: {a // b * b}+{a % b}={a}")
         return self.answer("; ".join(steps), a % b)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:

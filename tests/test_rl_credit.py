@@ -72,8 +72,12 @@ def test_where_an_attempt_leaves_the_one_way_is_learned_and_nothing_behind_it():
     assert math.isnan(missing)
 
 
-def test_where_there_are_several_ways_leaving_teaches_nothing():
-    assert lessons(tree((1, 2), (1, 3)), (sampled(1, 9), False)) == [[1]]
+def test_where_there_are_several_ways_leaving_teaches_one_of_them():
+    known = tree((1, 2), (1, 3))
+    found = [lessons(known, (sampled(1, wrong), False)) for wrong in range(10, 40)]
+    assert all(each in ([[1, 2]], [[1, 3]]) for each in found)
+    assert 5 < found.count([[1, 2]]) < 25
+    assert lessons(known, (sampled(1, 2), True)) == [[1]]
 
 
 def test_where_a_right_attempt_has_left_nobody_learns_to_stay():

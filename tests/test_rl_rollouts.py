@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from forethought.errors import TrainError
 from forethought.evals.attempt import Attempt, TurnRecord
@@ -191,6 +192,17 @@ def test_a_tight_budget_is_what_a_solution_needs_or_a_little_more_and_others_are
     needed = [len(checkpoint.tokenizer.encode(_thought(each.problem))) for each in drawn]
     assert all(5 < each.budget < 4 * most for each, most in zip(drawn, needed, strict=True) if each.budget)
     assert len({each.budget for each in drawn}) > 8
+
+
+def test_a_cut_budget_is_too_small_for_any_solution(checkpoint: Checkpoint):
+    some = settings(prompts=64, efforts={"low": {"tight": 0.2, "cut": 0.5}})
+    drawn = assignments(checkpoint, some, first_curriculum(some), (1, "rl"), 0)
+    needed = [len(checkpoint.tokenizer.encode(_thought(each.problem))) for each in drawn]
+    cut = [each.budget < most for each, most in zip(drawn, needed, strict=True) if each.budget]
+    assert 20 < sum(cut) < 44
+    assert sum(cut) < len(cut) < 60
+    with pytest.raises(ValidationError, match="together at most 1"):
+        settings(efforts={"low": {"tight": 0.6, "cut": 0.5}})
 
 
 def _thought(problem: Problem) -> str:

@@ -2,12 +2,15 @@
 
 from collections.abc import Generator
 from importlib.metadata import EntryPoint
+from random import Random
 
 import pytest
 
 from forethought.errors import TaskError
+from forethought.model.conversation import Thinking
 from forethought.tasks import registry
 from forethought.tasks.families.chain_sum import ChainSum
+from forethought.tasks.family import SECOND_LOOK
 
 
 class Nameless(ChainSum):
@@ -79,3 +82,17 @@ def test_what_cannot_be_used_is_told_with_where_it_comes_from(
     with pytest.raises(TaskError) as told:
         registry.families()
     assert said in told.value.message
+
+
+@pytest.mark.parametrize("name", list(registry.families()))
+def test_high_effort_works_everything_out_twice(name: str):
+    known = registry.families()[name]
+    problem = known.problem(3, 2)
+    twice = known.trace(problem, "high", Random(5))
+    for high, medium in zip(twice, known.trace(problem, "medium", Random(5)), strict=True):
+        if isinstance(medium, Thinking):
+            assert isinstance(high, Thinking)
+            assert SECOND_LOOK not in medium.text
+            assert high.text.split(SECOND_LOOK) == [medium.text, medium.text]
+        else:
+            assert high == medium

@@ -6,7 +6,8 @@ hundred others (https://arxiv.org/abs/2211.14275, https://arxiv.org/abs/2305.200
 that are rewarded, and not its end: staying in the tree is worth 1, leaving it 0, and what comes later is not looked at.
 Where only one token stays, what an attempt can expect at that place is the probability of this token, and its gradient
 is known whatever was drawn there (https://arxiv.org/abs/1706.05374): the loss `losses.chance` of that one token, or
-`losses.sft` for the logarithm of what is expected.
+`losses.sft` for the logarithm of what is expected. Where several stay and the attempt has left, one of them is drawn,
+each as likely as another.
 
 An attempt that has left the tree can come back to it at two places: where its thinking begins anew (`SECOND_LOOK`), and
 where its thinking was ended for it, which leaves an answer to be given. So a model learns to do better at the second
@@ -162,12 +163,12 @@ def walk(root: Place, token_ids: Sequence[int], start: int = 0) -> Walk:
 def process_lessons(known: Solutions, branches: Sequence[Branch], correct: Sequence[bool]) -> list[tuple[Branch, ...]]:
     """What is learned of each attempt at a problem, one branch for each of its walks that teaches something: its
     beginning, at each place where the tree goes on in one way the token that does. Where an attempt has left it
-    instead, that token stands in the place of the branch's last one, and its `sampler_logprobs` have no number for it
-    (NaN).
+    instead, that token, or one of several, stands in the place of the branch's last one, and its `sampler_logprobs`
+    have no number for it (NaN).
 
-    Nothing is learned where the tree goes on in several ways, where the model did not choose, behind the place where an
-    attempt has left the tree and did not come back, and where a right attempt of the group has left it for good: there
-    is a way that it does not know.
+    Nothing is learned where an attempt has followed one of several ways, where the model did not choose, behind the
+    place where an attempt has left the tree and did not come back, and where a right attempt of the group has left it
+    for good: there is a way that it does not know.
 
     Raises:
         TrainError: the branches have no log-probabilities.
@@ -192,6 +193,8 @@ def _grow(root: Place, token_ids: Sequence[int]) -> None:
 def _lesson(part: Walk, branch: Branch, open_places: set[Place]) -> Branch | None:
     """What is learned of one walk."""
     ways = [next(iter(place.following)) if len(place.following) == 1 else None for place in part.places]
+    if part.leaves and (known := list(part.places[-1].following)):
+        ways[-1] = Random(seed_of(*branch.token_ids)).choice(known)
     learned = (False,) * part.start + tuple(
         way is not None and chosen and place not in open_places
         for way, chosen, place in zip(ways, branch.learned[part.start :], part.places, strict=False)
