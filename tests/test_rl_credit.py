@@ -121,6 +121,13 @@ def test_behind_a_second_look_an_attempt_is_back_whatever_it_wrote_before():
     assert came_back(tree(TWICE), sampled(1, 2, AGAIN, 8, AGAIN, 1, 2)) == [[1, 2, AGAIN, 1]]
 
 
+def test_that_an_attempt_is_right_without_a_second_look_is_no_reason_against_one():
+    known = tree(TWICE)
+    assert came_back(known, sampled(1, 2, END, 5), right=True) == [[1, 2, AGAIN]]
+    assert came_back(known, sampled(1, 2, 8, END, 5), right=True) == [[1, 2, AGAIN]]
+    assert came_back(known, sampled(1, 8, END, 5), right=True) == [[1]]
+
+
 def test_that_a_second_look_was_right_does_not_show_that_the_first_was():
     known = tree(TWICE)
     branches = [sampled(1, 9, AGAIN, 1, 2, END, 5), sampled(1, 9)]

@@ -51,18 +51,22 @@ class Place:
 class Solutions:
     """All worked solutions of a problem: the tree of their tokens, and the trees of what follows the marks at which an
     attempt can come back (`behind`, by the number of thoughts that have ended in front of the mark, and the mark).
-    `end` is the mark that ends thinking; without one there is no way back."""
+    `end` is the mark that ends thinking; without one there is no way back. `turning` are the places where a second look
+    is to begin."""
 
     root: Place
     end: tuple[int, ...] = ()
     again: tuple[int, ...] = ()
     behind: dict[tuple[int, tuple[int, ...]], Place] = field(default_factory=dict["tuple[int, tuple[int, ...]]", Place])
+    turning: set[Place] = field(default_factory=set["Place"])
 
     def add(self, token_ids: Sequence[int]) -> None:
         """Adds one solution."""
-        _grow(self.root, token_ids)
+        places = _grow(self.root, token_ids)
         for index, mark, ended in self._marks(token_ids):
             _grow(self.behind.setdefault((ended, mark), Place()), token_ids[index + len(mark) :])
+            if mark == self.again:
+                self.turning.update(places[index : index + len(mark)])
 
     def walks(self, branch: Branch) -> list[Walk]:
         """How an attempt follows the tree, and again from each place where it comes back to it."""
@@ -168,7 +172,8 @@ def process_lessons(known: Solutions, branches: Sequence[Branch], correct: Seque
 
     Nothing is learned where an attempt has followed one of several ways, where the model did not choose, behind the
     place where an attempt has left the tree and did not come back, and where a right attempt of the group has left it
-    for good: there is a way that it does not know.
+    for good: there is a way that it does not know. (But that an answer is right without a second look is no reason
+    against one.)
 
     Raises:
         TrainError: the branches have no log-probabilities.
@@ -178,16 +183,19 @@ def process_lessons(known: Solutions, branches: Sequence[Branch], correct: Seque
         each[-1].places[-1]
         for each, branch, right in zip(walks, branches, correct, strict=True)
         if right and each[-1].leaves and branch.learned[each[-1].stop]
-    }
+    } - known.turning
     lessons = (
         [_lesson(part, branch, open_places) for part in each] for each, branch in zip(walks, branches, strict=True)
     )
     return [tuple(part for part in parts if part is not None) for parts in lessons]
 
 
-def _grow(root: Place, token_ids: Sequence[int]) -> None:
+def _grow(root: Place, token_ids: Sequence[int]) -> list[Place]:
+    """Adds a way to a tree. Returns the place in front of each of its tokens."""
+    places = [root]
     for token in token_ids:
-        root = root.following.setdefault(token, Place())
+        places.append(places[-1].following.setdefault(token, Place()))
+    return places[:-1]
 
 
 def _lesson(part: Walk, branch: Branch, open_places: set[Place]) -> Branch | None:
