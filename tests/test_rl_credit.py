@@ -191,7 +191,7 @@ def test_worked_solutions_are_in_the_tree(checkpoint: Checkpoint, name: str, eff
         assert found_all is not None
         for number in range(10):
             trace, thinks = known.trace(problem, effort, Random(number)), effort if problem.thinks else None
-            row = trace_row(checkpoint, problem.conversation, trace, thinks, tight=False, rng=Random(0))
+            row = trace_row(checkpoint, problem.conversation, trace, thinks, rng=Random(0))
             found.append(not walk(found_all.root, row.branches[0].token_ids).leaves)
     assert sum(found) >= 0.9 * len(found)
 

@@ -60,7 +60,7 @@ def text(checkpoint: Checkpoint, token_ids: tuple[int, ...]) -> str:
 
 
 def test_a_solution_is_learned_and_its_prompt_is_what_serving_renders(checkpoint: Checkpoint) -> None:
-    row = trace_row(checkpoint, QUESTION, SOLUTION, "low", tight=False, rng=Random(0))
+    row = trace_row(checkpoint, QUESTION, SOLUTION, "low", rng=Random(0))
     budget = thinking_budget("low", checkpoint.capabilities.context_length)
     asked = Conversation(QUESTION.items, effort="low", budget=budget)
     assert row.prompt_ids == checkpoint.renderer.render(asked, think=True).token_ids
@@ -74,7 +74,7 @@ def test_results_of_tools_are_read_and_not_learned(checkpoint: Checkpoint) -> No
     asked = Conversation(QUESTION.items, tools)
     call = ToolCall("1", "add", '{"a":2}')
     transcript = (Thinking("I call."), call, ToolResult("1", Message.of("user", "five").parts), *SOLUTION)
-    row = trace_row(checkpoint, asked, transcript, "high", tight=False, rng=Random(0))
+    row = trace_row(checkpoint, asked, transcript, "high", rng=Random(0))
     (branch,) = row.branches
     learned = tuple(token for token, is_learned in zip(branch.token_ids, branch.learned, strict=True) if is_learned)
     render = checkpoint.renderer.render_output
@@ -88,12 +88,12 @@ def test_results_of_tools_are_read_and_not_learned(checkpoint: Checkpoint) -> No
 
 
 def test_an_output_without_thinking_closes_it_at_once(checkpoint: Checkpoint) -> None:
-    row = trace_row(checkpoint, QUESTION, SOLUTION[1:], "low", tight=False, rng=Random(0))
+    row = trace_row(checkpoint, QUESTION, SOLUTION[1:], "low", rng=Random(0))
     assert row.branches[0].token_ids == checkpoint.renderer.render_output((Thinking(""), *SOLUTION[1:]))
 
 
 def test_a_problem_that_needs_no_thinking_is_shown_as_serving_shows_it_without(checkpoint: Checkpoint) -> None:
-    row = trace_row(checkpoint, QUESTION, SOLUTION[1:], None, tight=True, rng=Random(0))
+    row = trace_row(checkpoint, QUESTION, SOLUTION[1:], None, rng=Random(0), pressure="tight")
     assert row.prompt_ids == checkpoint.renderer.render(QUESTION, think=False).token_ids
     assert row.branches[0].token_ids == checkpoint.renderer.render_output(SOLUTION[1:])
 
@@ -102,7 +102,7 @@ def test_a_tight_budget_has_room_for_the_thinking_and_not_for_much_more(checkpoi
     needed = len(checkpoint.tokenizer.encode("2+3=5"))
     told = set()
     for seed in range(40):
-        row = trace_row(checkpoint, QUESTION, SOLUTION, "high", tight=True, rng=Random(seed))
+        row = trace_row(checkpoint, QUESTION, SOLUTION, "high", rng=Random(seed), pressure="tight")
         line = text(checkpoint, row.prompt_ids).split("Thinking budget: ")[1]
         told.add(int(line.split(" ")[0]))
     assert min(told) >= needed

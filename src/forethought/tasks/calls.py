@@ -6,10 +6,10 @@ from random import Random
 from typing import Any
 
 from forethought.model.conversation import Effort, Item, Message, ToolCall
-from forethought.tasks.functions import Request
+from forethought.tasks.functions import Function, Request
 from forethought.tasks.json_values import read_json, same_value, write_json
 from forethought.tasks.parameters import assignment
-from forethought.tasks.problem import CORRECT, Verdict, wrong
+from forethought.tasks.problem import CORRECT, Problem, Verdict, wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,41 @@ def noted(request: Request) -> str:
     return f"{request.function.name} {arguments}"
 
 
-def thinking(requests: Sequence[Request], effort: Effort, rng: Random) -> str:
-    """How to find the calls: name the function, copy its arguments; with more effort, parameter by parameter."""
+def thinking(requests: Sequence[Request], offered: Sequence[Function], asked: str, effort: Effort, rng: Random) -> str:
+    """How to find the calls that are `asked` for: name the function, copy its arguments; with more effort, first name
+    the functions that there are, then say after the user what is sought, and go parameter by parameter."""
     if effort == "low":
         return rng.choice(("", "Call ")) + "; ".join(map(noted, requests))
-    lines = [_reading(request, rng) for request in requests]
-    return "\n".join(lines)
+    return "\n".join(
+        [listed(offered), *(f"{sought(request, asked, rng)}: {_reading(request)}" for request in requests)]
+    )
 
 
-def _reading(request: Request, rng: Random) -> str:
-    """The medium method for one call. Parameters that the request does not mention are noted as such."""
+def listed(functions: Sequence[Function]) -> str:
+    """What is on offer. Without this line a small model calls what it would like to be there."""
+    return f"Tools: {', '.join(function.name for function in functions)}."
+
+
+def sought(request: Request, asked: str, rng: Random) -> str:
+    """What is sought, in the order in which it was asked for, as far as it was."""
+    function = request.function
+    start = rng.choice((f"To {function.does}" if function.verb else f"For {function.does}", f"Asked: {function.does}"))
+    phrases = [p.phrase(request.arguments[p.name]) for p in function.parameters if p.name in request.arguments]
+    return " ".join([start, *sorted(phrases, key=asked.find)])
+
+
+def _reading(request: Request) -> str:
+    """The function and its arguments. Parameters that the request does not mention are noted as such."""
     function = request.function
     notes = [
         assignment(p.name, request.arguments[p.name]) if p.name in request.arguments else f"{p.name} not given"
         for p in function.parameters
     ]
-    start = rng.choice((f"To {function.does}" if function.verb else f"For {function.does}", f"Asked: {function.does}"))
-    return f"{start}: {function.name}. {'. '.join(notes)}."
+    return f"{function.name}. {'. '.join(notes)}."
+
+
+def question(problem: Problem) -> str:
+    """What the user says."""
+    return "".join(
+        item.text for item in problem.conversation.items if isinstance(item, Message) and item.role == "user"
+    )

@@ -157,7 +157,7 @@ def solutions(checkpoint: Checkpoint, assignment: Assignment) -> Solutions | Non
     found = Solutions(Place(), thinking.end_ids if thinking is not None else (), again)
     for transcript in known:
         thinks = effort if problem.thinks else None
-        row = trace_row(checkpoint, problem.conversation, transcript, thinks, tight=False, rng=Random(0))
+        row = trace_row(checkpoint, problem.conversation, transcript, thinks, rng=Random(0))
         found.add(row.branches[0].token_ids)
     return found
 

@@ -130,10 +130,10 @@ class TaughtRows:
         kind = family(name)
         problem = kind.problem(rng.getrandbits(62), level)
         solution = kind.trace(problem, effort, rng)
-        tight = rng.random() < settings.tight
-        return trace_row(
-            self._checkpoint, problem.conversation, solution, effort if problem.thinks else None, tight=tight, rng=rng
-        )
+        drawn = rng.random()
+        pressure = "tight" if drawn < settings.tight else "cut" if drawn < settings.tight + settings.cut else ""
+        thinks = effort if problem.thinks else None
+        return trace_row(self._checkpoint, problem.conversation, solution, thinks, rng=rng, pressure=pressure)
 
 
 def taught_levels(settings: SftSettings, name: str) -> list[tuple[int, float]]:

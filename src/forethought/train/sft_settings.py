@@ -31,7 +31,8 @@ class SftSettings(BaseModel):
     """A stage of supervised fine-tuning on program-written solutions of fresh problems of the train split.
 
     A step takes rows until they have `tokens` tokens, prompts included. `tight` is the share of rows whose budget is
-    drawn just above what their thinking needs; the others have what their effort stands for when serving.
+    drawn just above what their thinking needs, `cut` that of rows whose thinking is ended before it is over; the others
+    have the budget that their effort stands for when serving.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class SftSettings(BaseModel):
     efforts: dict[Effort, Annotated[float, Field(gt=0)]] = {"low": 1.0, "medium": 1.0, "high": 1.0}
     tokens: int = Field(default=4096, ge=1)
     tight: float = Field(default=0.25, ge=0, le=1)
+    cut: float = Field(default=0.0, ge=0, le=1)
     replay: ReplaySettings = ReplaySettings()
     learning_rate: float = Field(default=1e-3, gt=0)
     warmup: int = Field(default=20, ge=0, description="steps in which the learning rate rises")
@@ -58,7 +60,9 @@ class SftSettings(BaseModel):
         return {str(name): plain for name in cast("list[Any]", given)}
 
     @model_validator(mode="after")
-    def _efforts(self) -> Self:
+    def _fits(self) -> Self:
         if not self.efforts:
             raise ValueError("efforts must name at least one of low, medium and high")
+        if self.tight + self.cut > 1:
+            raise ValueError("tight and cut are shares of the same rows: together at most 1")
         return self

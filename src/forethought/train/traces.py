@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from forethought.errors import TrainError
 from forethought.model.conversation import Conversation, Effort, Item, Thinking, ToolResult
@@ -19,6 +19,9 @@ from forethought.train.rows import Branch, Row
 if TYPE_CHECKING:
     from forethought.model.checkpoint import Checkpoint
     from forethought.tasks.problem import Problem, Transcript
+
+Pressure = Literal["", "tight", "cut"]
+"""How little thinking is allowed: as the effort has it, just enough, or not enough."""
 
 ROOM = 3
 """A tight budget is at most so many times what is needed."""
@@ -36,11 +39,12 @@ def trace_row(
     transcript: Transcript,
     effort: Effort | None,
     *,
-    tight: bool,
     rng: Random,
+    pressure: Pressure = "",
 ) -> Row:
     """The row of one solution; without an effort, of one that needs no thinking. The budget that the prompt tells is
-    what the effort stands for, or with `tight` a `tight_budget`.
+    what the effort stands for, or under `pressure` a `tight_budget` or a `cut_budget`. Thinking that is cut ends there,
+    as if the engine had ended it; in solutions of several turns none is.
 
     Raises:
         RenderError: the transcript holds what no output can hold.
@@ -49,10 +53,13 @@ def trace_row(
     renderer = checkpoint.renderer
     thinks = effort is not None
     outputs = [(results, _thought(items) if thinks else items) for results, items in _outputs(transcript)]
-    said = conversation
+    said, cut = conversation, pressure == "cut" and thinks and len(outputs) == 1
+    budget = 0
     if effort is not None:
         budget = thinking_budget(effort, checkpoint.capabilities.context_length)
-        if tight:
+        if cut:
+            budget = cut_budget(checkpoint, transcript, rng)
+        elif pressure:
             budget = tight_budget(checkpoint, transcript, budget, rng)
         said = replace(conversation, effort=effort, budget=budget)
     prompt: tuple[int, ...] = ()
@@ -69,8 +76,22 @@ def trace_row(
         output = renderer.render_output(items)
         token_ids += [*between, *output]
         learned += [False] * len(between) + [True] * len(output)
+        if cut:
+            token_ids, learned = _cut(checkpoint, token_ids, budget)
         said = replace(said, items=(*said.items, *items))
     return Row(prompt, (Branch(tuple(token_ids), tuple(learned)),))
+
+
+def _cut(checkpoint: Checkpoint, token_ids: list[int], budget: int) -> tuple[list[int], list[bool]]:
+    """An output whose thinking was ended after so many tokens, and which of its tokens the model chose."""
+    markers = checkpoint.renderer.thinking
+    assert markers is not None
+    end = list(markers.end_ids)
+    place = next(index for index in range(len(token_ids)) if token_ids[index : index + len(end)] == end)
+    if place <= budget:
+        return token_ids, [True] * len(token_ids)
+    rest = token_ids[place + len(end) :]
+    return [*token_ids[:budget], *end, *rest], [*[True] * budget, *[False] * len(end), *[True] * len(rest)]
 
 
 def tight_budget(checkpoint: Checkpoint, transcript: Transcript, most: int, rng: Random) -> int:

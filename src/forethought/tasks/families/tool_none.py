@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from random import Random
 
 from forethought.model.conversation import Conversation, Effort, Item, Message
+from forethought.tasks.calls import listed, sought
 from forethought.tasks.family import TextFamily, same_text
-from forethought.tasks.functions import Function, draw_functions, draw_request, said
+from forethought.tasks.functions import Function, Request, draw_functions, draw_request, said
 from forethought.tasks.parameters import ALL, PLAIN
 from forethought.tasks.pools import drawn_apart, pool
 from forethought.tasks.problem import Draft, Problem, Split, Transcript, Verdict
@@ -18,10 +19,11 @@ SIZES = {1: (1, 2), 2: (2, 3), 3: (3, 4)}
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """What is asked, and the functions that are left alone."""
+    """What is asked, the functions that are left alone, and the request that none of them meets, if it is one."""
 
     question: SmallQuestion
     functions: tuple[Function, ...]
+    unmet: Request | None = None
 
 
 class ToolNone(TextFamily):
@@ -42,12 +44,14 @@ class ToolNone(TextFamily):
         gold: Gold = problem.gold
         answer = gold.question.answer
         none = rng.choice(("No tool is needed.", "This needs no call."))
-        if answer == NO_TOOL:
+        if gold.unmet:
             none = rng.choice(("No tool does that.", "None of the tools fits."))
         if effort == "low":
             return self.answer(rng.choice((f"{none} {answer}.", f"{none} Answer: {answer}.")), answer)
-        steps = [none, gold.question.step, f"The answer is {answer}."]
-        return self.answer(" ".join(steps), answer)
+        step = f"{none} {gold.question.step}"
+        if gold.unmet:
+            step = f"{sought(gold.unmet, gold.question.text, rng)}: none. {none}"
+        return self.answer(f"{listed(gold.functions)}\n{step} The answer is {answer}.", answer)
 
     def accepts(self, problem: Problem, answer: str) -> Verdict:
         return same_text(answer, problem.gold.question.answer)
@@ -56,9 +60,10 @@ class ToolNone(TextFamily):
         kinds = PLAIN if level == 1 else ALL
         *functions, other = draw_functions(rng, split, rng.randint(*SIZES[level]) + 1, kinds, 1)
         items: tuple[Item, ...] = ()
+        unmet: Request | None = None
         if level == 3 and rng.random() < 0.5:
             request = draw_request(rng, split, other)
-            question = SmallQuestion(said(rng, request), NO_TOOL, f"To {_does(other)} there is none.")
+            question, unmet = SmallQuestion(said(rng, request), NO_TOOL, ""), request
             items = (Message.of("developer", NO_TOOL_RULE),)
             key = f"{request.key} with {_names(functions)}"
         else:
@@ -68,7 +73,7 @@ class ToolNone(TextFamily):
         functions = tuple(rng.sample(functions, len(functions)))
         tools = tuple(function.definition() for function in functions)
         conversation = Conversation((*items, Message.of("user", question.text)), tools)
-        return Draft(conversation, Gold(question, functions), key)
+        return Draft(conversation, Gold(question, functions, unmet), key)
 
 
 def _quoting(rng: Random, split: Split, function: Function) -> SmallQuestion:
@@ -83,10 +88,6 @@ def _quoting(rng: Random, split: Split, function: Function) -> SmallQuestion:
     )
     text = f'{writer} wrote to {reader}: "{request}" {asked} Answer with the name.'
     return SmallQuestion(text, answer, step)
-
-
-def _does(function: Function) -> str:
-    return function.does if function.verb else f"tell {function.does}"
 
 
 def _names(functions: list[Function]) -> str:

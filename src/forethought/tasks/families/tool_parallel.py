@@ -6,7 +6,7 @@ from itertools import groupby
 from random import Random
 
 from forethought.model.conversation import Conversation, Effort, Message, Thinking
-from forethought.tasks.calls import made_exactly, thinking, wanted, written
+from forethought.tasks.calls import made_exactly, question, thinking, wanted, written
 from forethought.tasks.family import Family
 from forethought.tasks.functions import Function, Request, draw_functions, draw_request, said
 from forethought.tasks.parameters import ALL, PLAIN
@@ -47,7 +47,7 @@ class ToolParallel(Family):
 
     def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Gold = problem.gold
-        thought = thinking(gold.requests, effort, rng)
+        thought = thinking(gold.requests, gold.functions, question(problem), effort, rng)
         return Thinking(thought), *written(wanted(gold.requests))
 
     def verify(self, problem: Problem, transcript: Transcript) -> Verdict:

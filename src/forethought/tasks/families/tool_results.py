@@ -32,7 +32,7 @@ class ToolResults(Family):
         known = ""
         made = 0
         for step in gold.steps:
-            items.append(Thinking(known + thinking(step.requests, effort, rng)))
+            items.append(Thinking(known + thinking(step.requests, gold.functions, gold.question, effort, rng)))
             calls = written(wanted(step.requests), made + 1)
             made += len(calls)
             items += (*calls, *(_result(call, value) for call, value in zip(calls, step.results, strict=True)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 
 from forethought.model.conversation import Conversation, Effort, Message, Thinking
-from forethought.tasks.calls import made_exactly, thinking, wanted, written
+from forethought.tasks.calls import made_exactly, question, thinking, wanted, written
 from forethought.tasks.family import Family
 from forethought.tasks.functions import (
     STYLES,
@@ -51,7 +51,7 @@ class ToolSingle(Family):
 
     def work(self, problem: Problem, effort: Effort, rng: Random) -> Transcript:
         gold: Gold = problem.gold
-        thought = thinking((gold.request,), effort, rng)
+        thought = thinking((gold.request,), gold.functions, question(problem), effort, rng)
         return Thinking(thought), *written(wanted((gold.request,)))
 
     def verify(self, problem: Problem, transcript: Transcript) -> Verdict:
