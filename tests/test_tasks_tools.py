@@ -27,7 +27,7 @@ CALLING: tuple[Family, ...] = (tool_single.FAMILY, tool_parallel.FAMILY, tool_re
 ALL: tuple[Family, ...] = (*CALLING, tool_none.FAMILY)
 LEVELS = (1, 2, 3)
 SPLITS: tuple[Split, ...] = ("train", "test")
-LONGEST = {"low": 40, "medium": 90, "high": 150}
+LONGEST = {"low": 40, "medium": 90, "high": 183}
 
 calling = pytest.mark.parametrize("family", CALLING, ids=lambda family: family.name)
 every = pytest.mark.parametrize("family", ALL, ids=lambda family: family.name)

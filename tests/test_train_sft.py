@@ -110,6 +110,30 @@ def test_a_tight_budget_has_room_for_the_thinking_and_not_for_much_more(checkpoi
     assert len(told) > 5
 
 
+def test_thinking_that_is_cut_ends_at_its_budget_and_the_end_is_read_only(checkpoint: Checkpoint) -> None:
+    markers = checkpoint.renderer.thinking
+    assert markers is not None
+    whole = checkpoint.renderer.render_output(SOLUTION)
+    needed = len(checkpoint.tokenizer.encode("2+3=5"))
+    told = set()
+    for seed in range(40):
+        row = trace_row(checkpoint, QUESTION, SOLUTION, "medium", rng=Random(seed), pressure="cut")
+        budget = int(text(checkpoint, row.prompt_ids).split("Thinking budget: ")[1].split(" ")[0])
+        told.add(budget)
+        (branch,) = row.branches
+        end = budget + len(markers.end_ids)
+        assert branch.token_ids == whole[:budget] + markers.end_ids + whole[needed + len(markers.end_ids) :]
+        assert branch.learned == tuple(not budget <= place < end for place in range(len(branch.token_ids)))
+    assert told == set(range(1, needed))
+
+
+def test_thinking_of_several_turns_is_not_cut(checkpoint: Checkpoint) -> None:
+    asked = Conversation(QUESTION.items, (ToolDefinition("add", parameters={"type": "object"}),))
+    called = (Thinking("I call."), ToolCall("1", "add", "{}"), ToolResult("1", Message.of("user", "five").parts))
+    row = trace_row(checkpoint, asked, (*called, *SOLUTION), "low", rng=Random(0), pressure="cut")
+    assert "I call." in text(checkpoint, row.branches[0].token_ids)
+
+
 def test_the_rows_of_a_step_follow_from_seed_stage_and_step_alone(checkpoint: Checkpoint) -> None:
     settings = sft_settings()
     rows = taught_rows(checkpoint, settings, (1, "cold"))

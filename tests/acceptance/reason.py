@@ -58,7 +58,7 @@ EFFORT = "medium"
 LEVEL_GOALS = {1: 0.85, 2: 0.60}
 GAIN_GOAL = 0.08
 CONTINUED = "continued"
-COLD, LEARNING, GOING_ON = "cold-4", ("rl-1", "rl-2"), ("continued", "continued-2")
+COLD, LEARNING, GOING_ON = "cold-5", ("rl-1", "rl-2"), ("continued",)
 """The stages: the cold start, those of reinforcement learning, and those of the rival."""
 STAGES = ("cold", "rl")
 """Who is measured in every way."""

@@ -11,8 +11,7 @@ each as likely as another.
 
 An attempt that has left the tree can come back to it at two places: where its thinking begins anew (`SECOND_LOOK`), and
 where its thinking was ended for it, which leaves an answer to be given. So a model learns to do better at the second
-look what it did wrong at the first, and to answer when there was no time to think. To a second look that a model has
-never taken it would come a token at a time, a few steps each: where one is to begin and does not, all of it is shown.
+look what it did wrong at the first, and to answer when there was no time to think.
 """
 
 from __future__ import annotations
@@ -76,14 +75,6 @@ class Solutions:
             place, start = back
             walks.append(walk(place, branch.token_ids, start))
         return walks
-
-    def thought(self, place: Place) -> tuple[int, ...]:
-        """The tokens of one way from there to the end of its thinking."""
-        tokens: list[int] = []
-        while place.following and tuple(tokens[-len(self.end) :]) != self.end:
-            token, place = next(iter(place.following.items()))
-            tokens.append(token)
-        return tuple(tokens)
 
     def _marks(self, token_ids: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...], int]]:
         """Where the marks are, which they are, and how many thoughts have ended in front of each. Of several second
@@ -176,8 +167,8 @@ def walk(root: Place, token_ids: Sequence[int], start: int = 0) -> Walk:
 def process_lessons(known: Solutions, branches: Sequence[Branch], correct: Sequence[bool]) -> list[tuple[Branch, ...]]:
     """What is learned of each attempt at a problem, one branch for each of its walks that teaches something: its
     beginning, at each place where the tree goes on in one way the token that does. Where an attempt has left it
-    instead, that token, or one of several, stands in the place of the branch's last one (and behind it, if a second
-    look was to begin, the rest of the thinking), and its `sampler_logprobs` have no number for it (NaN).
+    instead, that token, or one of several, stands in the place of the branch's last one, and its `sampler_logprobs`
+    have no number for it (NaN).
 
     Nothing is learned where an attempt has followed one of several ways, where the model did not choose, behind the
     place where an attempt has left the tree and did not come back, and where a right attempt of the group has left it
@@ -194,8 +185,7 @@ def process_lessons(known: Solutions, branches: Sequence[Branch], correct: Seque
         if right and each[-1].leaves and branch.learned[each[-1].stop]
     } - known.turning
     lessons = (
-        [_lesson(known, part, branch, open_places) for part in each]
-        for each, branch in zip(walks, branches, strict=True)
+        [_lesson(part, branch, open_places) for part in each] for each, branch in zip(walks, branches, strict=True)
     )
     return [tuple(part for part in parts if part is not None) for parts in lessons]
 
@@ -208,7 +198,7 @@ def _grow(root: Place, token_ids: Sequence[int]) -> list[Place]:
     return places[:-1]
 
 
-def _lesson(known: Solutions, part: Walk, branch: Branch, open_places: set[Place]) -> Branch | None:
+def _lesson(part: Walk, branch: Branch, open_places: set[Place]) -> Branch | None:
     """What is learned of one walk."""
     ways = [next(iter(place.following)) if len(place.following) == 1 else None for place in part.places]
     if part.leaves and (several := list(part.places[-1].following)):
@@ -221,12 +211,10 @@ def _lesson(known: Solutions, part: Walk, branch: Branch, open_places: set[Place
     if not stop:
         return None
     token_ids, logprobs = branch.token_ids[:stop], _logprobs(branch)[:stop]
-    way, place, shown = ways[stop - 1 - part.start], part.places[stop - 1 - part.start], ()
+    way = ways[stop - 1 - part.start]
     if way is not None and token_ids[-1] != way:
-        shown = (way, *(known.thought(place.following[way]) if place in known.turning else ()))
-        token_ids, logprobs = (*token_ids[:-1], *shown), (*logprobs[:-1], *(nan,) * len(shown))
-    learned = learned[:stop] + (True,) * (len(token_ids) - stop)
-    return Branch(token_ids, learned, sampler_logprobs=logprobs)
+        token_ids, logprobs = (*token_ids[:-1], way), (*logprobs[:-1], nan)
+    return Branch(token_ids, learned[:stop], sampler_logprobs=logprobs)
 
 
 def _logprobs(branch: Branch) -> tuple[float, ...]:

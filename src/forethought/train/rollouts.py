@@ -48,9 +48,8 @@ class Rollout:
     @property
     def blamed(self) -> tuple[int, ...]:
         """Which of its tokens, counted from the end of its prompt, were judged to be where it went wrong."""
-        known = (enumerate(each.sampler_logprobs or ()) for each in self.judged)
-        firsts = (next((index for index, logprob in each if isnan(logprob)), None) for each in known)
-        return tuple(first for first in firsts if first is not None)
+        known = (each.sampler_logprobs for each in self.judged)
+        return tuple(len(logprobs) - 1 for logprobs in known if logprobs and isnan(logprobs[-1]))
 
 
 @dataclass(frozen=True, slots=True)
